@@ -1,0 +1,1 @@
+"""Task drivers, a file each behind `base.Driver`."""

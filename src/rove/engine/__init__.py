@@ -1,0 +1,90 @@
+"""The durable store below the tables, behind one protocol.
+
+An engine keeps rows `(table, key) -> value` and a revision that rises by one with every commit. It knows
+nothing of jobs. Every implementation passes `tests/engine/contract.py`. Keys should rise (create
+index first), since random keys make a B-tree store many times slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One row to write, or to delete if `value` is None."""
+
+    table: str
+    key: bytes
+    value: bytes | None
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """One stored transaction, as watchers see it."""
+
+    revision: int
+    changes: tuple[Change, ...]
+
+
+class Damage(msgspec.Struct, frozen=True, gc=False):
+    """A part of the store that could not be read; everything else was."""
+
+    where: str
+    why: str
+
+
+class Loaded(msgspec.Struct, frozen=True, gc=False):
+    """The whole content at one revision."""
+
+    revision: int
+    rows: Iterable[Change]
+    damage: tuple[Damage, ...] = ()
+
+
+class Leadership(Protocol):
+    """A term as leader. `token` is the fence that every commit carries."""
+
+    token: int
+
+    async def lost(self) -> None:
+        """Return when the term is over."""
+        ...
+
+    async def resign(self) -> None:
+        """Give up the term now."""
+        ...
+
+
+class FencedError(Exception):
+    """The commit was refused, since its leader is no longer leader. Nothing was stored."""
+
+
+class Engine(Protocol):
+    """A durable, ordered store of rows."""
+
+    async def load(self) -> Loaded:
+        """Read everything. Damaged rows are left out and named."""
+        ...
+
+    async def commit(self, changes: Sequence[Change], fence: int) -> int:
+        """Store all changes durably as one revision and return it; the newest durable state after return.
+
+        Concurrent commits are stored in call order and may share one flush (group commit).
+        Raises `FencedError` if `fence` is not the current leadership token, `OSError` if the medium refuses;
+        in both cases nothing was stored.
+        """
+        ...
+
+    def watch(self, after: int) -> AsyncIterator[Commit]:
+        """Every commit with a revision above `after`, in order, without gaps."""
+        ...
+
+    async def campaign(self, name: str) -> Leadership:
+        """Wait until this process leads. An embedded engine leads at once."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and let go of the medium."""
+        ...

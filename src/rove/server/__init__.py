@@ -1,0 +1,1 @@
+"""The server: holds state, schedules, decides."""
