@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 
 from rove.client.shim.contract import NOTE_FILE
 
@@ -16,6 +17,7 @@ NEWLINE_WINDOW = 32 * 1024
 """Bytes to look back for the end of a line before a file is cut."""
 NOTE_BYTES_MAX = 64 * 1024
 INDEX_DIGITS_MAX = 9
+NEWLINE = 0x0A
 
 _OPEN = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -85,6 +87,7 @@ class LogStream:
         self._size = 0
         self._tail_is_line = True
         self._failing = False
+        self._ahead = memoryview(b"")
         self.dropped = 0
         """Bytes of output that found no place."""
         self._attempt(self._continue)
@@ -103,9 +106,9 @@ class LogStream:
             os.close(self._fd)
             self._fd = -1
 
-    def _attempt(self, action: object) -> bool:
+    def _attempt(self, action: Callable[[], None]) -> bool:
         try:
-            action()  # type: ignore[operator]
+            action()
         except OSError as error:
             if not self._failing:
                 self._notes.write(f"{self._base}: output is dropped: {error.strerror}")
@@ -122,25 +125,23 @@ class LogStream:
             self._rotate()
             return
         count = len(self._ahead)
-        if count > room:
+        must_cut = count > room
+        if must_cut:
             count = cut_before(self._ahead, room, self._tail_is_line and self._size > 0)
-        if count:
-            self._put(count)
-        if self._ahead and count < room:
-            self._rotate_if_cut(count)
-
-    def _rotate_if_cut(self, count: int) -> None:
-        if count == 0 or self._tail_is_line:
+        if count and self._put(count) < count:
+            return  # the next step will be told why
+        if must_cut:
             self._rotate()
 
-    def _put(self, count: int) -> None:
+    def _put(self, count: int) -> int:
         written = os.write(self._fd, self._ahead[:count])
         self._size += written
-        self._tail_is_line = self._ahead[written - 1] == 0x0A
+        self._tail_is_line = self._ahead[written - 1] == NEWLINE
         self._ahead = self._ahead[written:]
         if self._failing:
             self._failing = False
             self._notes.write(f"{self._base}: output is kept again; {self.dropped} bytes were dropped so far")
+        return written
 
     def _continue(self) -> None:
         """Open the newest file if it has room, else a new one."""
@@ -149,7 +150,7 @@ class LogStream:
             self._create(0)
         elif not self._reopen(known[-1]):
             self._create(known[-1] + 1)
-        self._forget_old()
+        self._forget_older(self._index)
 
     def _reopen(self, index: int) -> bool:
         try:
@@ -185,12 +186,12 @@ class LogStream:
         self._fd, self._index, self._size, self._tail_is_line = fd, index, size, True
 
     def _rotate(self) -> None:
+        self._forget_older(self._index + 1)  # first: on a full disk this makes the room
         self._create(self._index + 1)
-        self._forget_old()
 
-    def _forget_old(self) -> None:
+    def _forget_older(self, newest: int) -> None:
         for index in indexes(self._dir_fd, self._base):
-            if index <= self._index - self._max_files:
+            if index <= newest - self._max_files:
                 self._remove(f"{self._base}.{index}")
 
     def _remove(self, name: str) -> None:

@@ -1,0 +1,1 @@
+"""Evaluations: the queue they wait in (`core`), and the workers that carry them out (`loop`)."""
