@@ -164,7 +164,9 @@ def _set_rlimit(name: str, soft: int, hard: int) -> None:
         resource.setrlimit(number, (soft, hard))
     except (OSError, ValueError) as error:
         wanted = f"resource limit {name} cannot be set to {soft}:{hard}"
-        raise _StepError("rlimit", getattr(error, "errno", None) or errno.EPERM, f"{wanted}: {error}") from None
+        raise _StepError(
+            "rlimit", getattr(error, "errno", None) or errno.EPERM, f"{wanted}: {error}"
+        ) from None
 
 
 def _set_user(identity: Identity) -> None:

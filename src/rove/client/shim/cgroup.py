@@ -30,7 +30,7 @@ class Layout(NamedTuple):
     Both empty: the machine has no control groups.
     """
 
-    v1: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    v1: dict[str, str] = {}
     v2: tuple[str, ...] = ()
 
 
@@ -181,7 +181,9 @@ def _limit_v1(spec: CgroupSpec, dirs: dict[str, str], refused: dict[str, str]) -
         account.set(name, dirs.get(controller), file, value, why)
 
     limit("memory_bytes", "memory", "memory.limit_in_bytes", spec.memory_bytes)
-    if "memory_bytes" in account.applied:  # without this a task over its limit swaps instead; often not built in
+    if (
+        "memory_bytes" in account.applied
+    ):  # without this a task over its limit swaps instead; often not built in
         _write(f"{dirs['memory']}/memory.memsw.limit_in_bytes", str(spec.memory_bytes))
     limit("memory_reserved_bytes", "memory", "memory.soft_limit_in_bytes", spec.memory_reserved_bytes)
     limit("cpu_shares", "cpu", "cpu.shares", None if spec.cpu_shares is None else max(2, spec.cpu_shares))

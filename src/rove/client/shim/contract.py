@@ -90,9 +90,9 @@ class LaunchSpec(NamedTuple):
     uid: int | None = None
     """None keeps the user of the agent."""
     gid: int | None = None
-    groups: list[int] = []  # noqa: RUF012 - never mutated; a tuple would not survive JSON
+    groups: list[int] = []
     umask: int = 0o022
-    rlimits: list[tuple[str, int, int]] = []  # noqa: RUF012
+    rlimits: list[tuple[str, int, int]] = []
     """Name as in `resource.RLIMIT_<NAME>` but lower case, soft, hard; -1 is unlimited."""
     stdin: str = STDIN_NULL
     logs: bool = True
@@ -117,10 +117,10 @@ class ExecSpec(NamedTuple):
     tty: bool = False
     uid: int | None = None
     gid: int | None = None
-    groups: list[int] = []  # noqa: RUF012
+    groups: list[int] = []
     umask: int = 0o022
     no_new_privs: bool = False
-    cgroup_dirs: list[str] = []  # noqa: RUF012
+    cgroup_dirs: list[str] = []
     """Absolute directories of the control groups that the command joins."""
     version: int = CONTRACT_VERSION
 
@@ -128,9 +128,9 @@ class ExecSpec(NamedTuple):
 class Limits(NamedTuple):
     """What became of the limits asked for."""
 
-    applied: dict[str, str] = {}  # noqa: RUF012 - never mutated
+    applied: dict[str, str] = {}
     """Limit name to the value in force."""
-    missing: dict[str, str] = {}  # noqa: RUF012
+    missing: dict[str, str] = {}
     """Limit name to the reason why it is not in force."""
 
 
@@ -145,7 +145,7 @@ class PidRecord(NamedTuple):
     boot_id: str
     started_at: float
     """Seconds since the epoch."""
-    cgroup_dirs: dict[str, str] = {}  # noqa: RUF012
+    cgroup_dirs: dict[str, str] = {}
     """Controller name (`v2` for the unified hierarchy) to absolute directory."""
     limits: Limits = Limits()
     version: int = CONTRACT_VERSION
@@ -275,7 +275,9 @@ def _start_error(data: object) -> StartError:
 
 def _rusage(data: object) -> Rusage:
     fields = _Fields(data)
-    return Rusage(fields.number("user_s", 0), fields.number("system_s", 0), fields.integer("max_rss_bytes", 0))
+    return Rusage(
+        fields.number("user_s", 0), fields.number("system_s", 0), fields.integer("max_rss_bytes", 0)
+    )
 
 
 def _exit_record(fields: _Fields) -> ExitRecord:
@@ -373,7 +375,9 @@ def _decode(data: bytes, build: Callable[[_Fields], _T]) -> _T | Unreadable:
 
 def _read(state_dir: str, name: str, build: Callable[[_Fields], _T]) -> _T | Unreadable:
     try:
-        fd = os.open(os.path.join(state_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(
+            os.path.join(state_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        )
     except FileNotFoundError:
         return Unreadable(MISSING, "it does not exist")
     except (OSError, ValueError) as error:

@@ -42,12 +42,12 @@ from rove.client.shim.become import (
     release,
 )
 from rove.client.shim.contract import (
+    CONTROL_SOCKET,
     EXIT_FILE,
     KIND_PROCESS,
     LOCK_FILE,
     PID_FILE,
     STDIN_NULL,
-    CONTROL_SOCKET,
     ExitRecord,
     LaunchSpec,
     Limits,
@@ -73,7 +73,6 @@ EXIT_WRITE_TRIES = 60
 EXIT_WRITE_PAUSE_S = 1.0
 FORCE_TRIES = 500
 FORCE_PAUSE_S = 0.01
-STOP_PASSES_MAX = 20
 
 _EXIT_RESERVE = f".{EXIT_FILE}"
 
@@ -128,7 +127,7 @@ def _report(report_fd: int, report: dict[str, Any]) -> None:
 def _start(state_dir: str, report_fd: int, layout: cgroup.Layout, notes: Notes) -> Task:
     spec = read_spec(state_dir)
     if isinstance(spec, Unreadable):
-        raise _StartFailed(StartError("spec", 0, f"the description of the task cannot be used: {spec.detail}"))
+        raise _StartFailed(StartError("spec", 0, f"the task's description cannot be used: {spec.detail}"))
     lock_fd = _lock(state_dir)
     runtime = RUNTIMES.get(spec.kind)
     if runtime is None:
@@ -289,7 +288,10 @@ class Task:
         return write_fd
 
     def reserve_exit(self) -> None:
-        """Take the disk space for the exit file now: a full disk must not cost the exit code. Raises OSError."""
+        """Take the disk space for the exit file now: a full disk must not cost the exit code.
+
+        Raises OSError.
+        """
         write_file(self.state_dir, _EXIT_RESERVE, b" " * RESERVE_BYTES, durable=False)
 
     def never_ran(self, error: StartError) -> None:
@@ -403,8 +405,8 @@ class Task:
         """SIGKILL to everything the task consists of. One pass."""
         if self.dirs:
             cgroup.kill_all(self.dirs)
-        for pid in _hold_descendants():
-            _send(pid, signal.SIGKILL)
+        for pid in procfs.hold_descendants(os.getpid()):
+            procfs.send(pid, signal.SIGKILL)
 
     def _finish(self) -> None:
         self._end_leftovers()
@@ -577,24 +579,3 @@ def _peer_uid(client: socket.socket) -> int:
     packed = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", packed)[1]
     return uid
-
-
-def _send(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except OSError:
-        pass
-
-
-def _hold_descendants() -> list[int]:
-    """Stop all descendants until no new one shows up, so that none forks away from the kill to come."""
-    held: set[int] = set()
-    for _ in range(STOP_PASSES_MAX):
-        family = procfs.descendants(procfs.children_of(procfs.scan().values()), os.getpid())
-        fresh = [pid for pid in family if pid not in held]
-        if not fresh:
-            break
-        for pid in fresh:
-            _send(pid, signal.SIGSTOP)
-        held.update(fresh)
-    return list(held)

@@ -71,6 +71,10 @@ class Broker:
         """How many wait for a point in time."""
         return sum(1 for *_, evaluation_id in self._delayed if evaluation_id in self._evaluations)
 
+    def is_in_flight(self, evaluation_id: str) -> bool:
+        """True while a worker has it."""
+        return evaluation_id in self._in_flight
+
     def enqueue(self, evaluation: Evaluation, now: float) -> None:
         """Take an evaluation in, after its `wait_until` if that lies ahead. Known ids are left alone."""
         if evaluation.id in self._evaluations:

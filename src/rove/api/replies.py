@@ -1,0 +1,72 @@
+"""From a `Reply` or an error to an HTTP response: headers, compression, plain-text errors."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from rove.errors import RoveError
+
+from .call import Call, Reply
+
+GZIP_FROM = 1400
+THREAD_FROM = 256 * 1024
+FIXED_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+async def respond(call: Call, reply: Reply) -> web.Response:
+    """The HTTP response of a handler's reply."""
+    headers = {"Content-Type": "application/json", **FIXED_HEADERS, **call.backend.response_headers}
+    if reply.index:
+        headers["X-Nomad-Index"] = str(reply.index)
+        if reply.is_read:
+            headers["X-Nomad-LastContact"] = "0"
+            headers["X-Nomad-KnownLeader"] = "true"
+    if reply.next_token:
+        headers["X-Nomad-NextToken"] = quote(reply.next_token, safe="/:.~-_ ")
+    body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
+    if call.query and call.query.get("pretty", "0") != "0":
+        body = msgspec.json.format(body, indent=4)
+    if len(body) >= GZIP_FROM and accepts_gzip(call.request):
+        body = await asyncio.to_thread(gzip, body) if len(body) > THREAD_FROM else gzip(body)
+        headers["Content-Encoding"] = "gzip"
+        headers["Vary"] = "Accept-Encoding"
+    return web.Response(body=body, status=reply.status, headers=headers)
+
+
+def text_response(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """Plain text, as every error is."""
+    return web.Response(
+        body=text.encode("utf-8", "replace"), status=status,
+        headers={"Content-Type": "text/plain; charset=utf-8", **FIXED_HEADERS, **(headers or {})},
+    )  # fmt: skip
+
+
+def error_response(error: RoveError) -> web.Response:
+    """What a client sees of a failure."""
+    return text_response(error.text(), error.status)
+
+
+def accepts_gzip(request: web.Request) -> bool:
+    """True if the client takes gzip."""
+    return "gzip" in request.headers.get("Accept-Encoding", "")
+
+
+def gzip(body: bytes) -> bytes:
+    """`body` in gzip format, fast rather than small."""
+    packer = zlib.compressobj(level=1, wbits=31)
+    return packer.compress(body) + packer.flush()
+
+
+def to_json(value: Any) -> bytes:
+    """JSON text of a value."""
+    return _encode(value)

@@ -1,0 +1,93 @@
+"""The zygote: a small process that has the shim's code loaded already and forks one shim per task.
+
+It hangs on one end of a SEQPACKET socket pair, the agent on the other, and leaves when the agent is
+gone; what it forked lives on. An order is one JSON object with descriptors attached (SCM_RIGHTS):
+
+======================================= =========================================================
+`{"op": "launch", "state_dir": "..."}`  start the task described there. [pipe for the report]
+`{"op": "exec"}`                        run a command beside a task. [control socket, 0, 1, 2]
+======================================= =========================================================
+
+There are no answers: whoever was forked reports on its own descriptor, and end-of-file there without
+a report means that it is gone. Standard library only.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+from typing import Any, NoReturn
+
+from rove.client.shim import beside, cgroup, shim
+from rove.client.shim.become import PR_SET_NAME, prctl
+from rove.client.shim.contract import CONTRACT_VERSION, StartError, plain
+
+ORDER_BYTES_MAX = 16 * 1024
+DESCRIPTORS_MAX = 4
+
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); import rove.client.shim.zygote as z; z.main(int(sys.argv[2]))"
+"""Program text for ``python -I -S -c``; its arguments are the directory of the package `rove` and the socket."""
+
+
+def main(fd: int) -> NoReturn:
+    """Serve orders from the socket `fd` until its other end is closed."""
+    sock = socket.socket(fileno=fd)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects shims, nobody waits for them here
+    prctl(PR_SET_NAME, b"rove-zygote")
+    layout = cgroup.detect()
+    sock.send(json.dumps({"ready": CONTRACT_VERSION}).encode())
+    _occupy_stdio()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection in a child would write to, and so copy, every page it shares with us
+    serve(sock, layout)
+    os._exit(0)
+
+
+def _occupy_stdio() -> None:
+    """Descriptors 0, 1 and 2 are taken, so that no pipe of a task ever gets such a number."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for target in (0, 1, 2):
+        os.dup2(null, target)
+    if null > 2:
+        os.close(null)
+
+
+def serve(sock: socket.socket, layout: cgroup.Layout) -> None:
+    """Carry out orders one after the other; returns when the agent is gone."""
+    while True:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(sock, ORDER_BYTES_MAX, DESCRIPTORS_MAX)
+        except ConnectionError:
+            return
+        if not data:
+            return
+        _fork_for(json.loads(data), descriptors, sock, layout)
+        for fd in descriptors:
+            os.close(fd)
+
+
+def _fork_for(
+    order: dict[str, Any], descriptors: list[int], sock: socket.socket, layout: cgroup.Layout
+) -> None:
+    try:
+        pid = os.fork()
+    except OSError as error:
+        failure = StartError("fork", error.errno or 0, f"no process could be made: {error.strerror}")
+        os.write(descriptors[0], json.dumps({"ok": False, "error": plain(failure)}).encode() + b"\n")
+        return
+    if pid:
+        return
+    try:
+        sock.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if order["op"] == "launch":
+            shim.run(order["state_dir"], descriptors[0], layout)
+        beside.run(descriptors[0], (descriptors[1], descriptors[2], descriptors[3]))
+    finally:
+        os._exit(1)

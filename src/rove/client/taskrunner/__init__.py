@@ -1,0 +1,1 @@
+"""Runs one task: prepare, start, watch, restart, stop."""

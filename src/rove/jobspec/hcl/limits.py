@@ -1,0 +1,19 @@
+"""What this language reader refuses to do for anyone, in one place.
+
+Each limit turns a hostile input into a positioned error instead of a hang, a full memory or a deep stack.
+"""
+
+SOURCE_BYTES_MAX = 5 * 1024 * 1024
+NESTING_MAX = 60  # brackets, blocks and templates inside each other
+OPERATORS_MAX = 100  # binary operators or chained conditionals in one expression, without brackets
+TRAVERSAL_MAX = 60  # accesses in one traversal
+ERRORS_MAX = 50  # after this many errors in one file the rest is noise
+STEPS_MAX = 2_000_000  # expression nodes evaluated for one file
+TEXT_MAX = 4 * 1024 * 1024  # characters in one string that evaluation makes
+ITEMS_MAX = 100_000  # elements in one collection that evaluation makes
+TOTAL_MAX = 32 * 1024 * 1024  # characters and elements that evaluation of one file makes in all
+BLOCKS_MAX = 20_000  # blocks that `dynamic` makes in one file
+RANGE_MAX = 1024  # elements `range` gives, as in cty
+FORMAT_WIDTH_MAX = 1024  # width or precision in a format verb
+NUMBER_EXPONENT_MAX = 5_000  # decimal exponent of a number literal
+NUMBER_DIGITS_MAX = 10_000  # digits of a number literal

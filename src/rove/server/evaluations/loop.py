@@ -1,0 +1,249 @@
+"""Workers that carry evaluations out, and the applier that stores their plans.
+
+A worker takes an evaluation from the broker, schedules it on a snapshot in a thread, has the plan checked
+against the newest state, and stores what still holds together with what became of the evaluation: one
+transaction. Between the check and the change of the head there is no await, so that plans are applied
+one after another without a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from rove.ports import Clock, Ids
+from rove.server import scheduler
+from rove.server.state import ApplyPlan, Committed, PutEvaluations, Snapshot, Store
+from rove.structs.base import unix_ns
+from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.plan import Plan, SchedulerResult
+
+from . import settle
+from .core import DELIVERIES_MAX, Blocked, Broker, Delivery
+
+log = logging.getLogger(__name__)
+
+CONFLICTED_RETRY_S = 60.0
+"""How often evaluations that were blocked by plan conflicts run again."""
+
+
+class Evaluations:
+    """The loop around `Broker`, `Blocked` and the scheduler. Runs on the leader only.
+
+    workers: how many evaluations are scheduled at a time, on threads of `executor`.
+    """
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, executor: Executor, *, workers: int = 2) -> None:
+        self.broker = Broker()
+        self.blocked = Blocked()
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._executor = executor
+        self._workers = workers
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._errands: set[asyncio.Task[None]] = set()
+        self._run_again: dict[str, Evaluation] = {}
+        self._jitter = random.Random(ids.random_bytes(8))
+
+    def start(self) -> None:
+        """Take over what is pending or blocked in the store, and begin."""
+        for evaluation in self._store.snapshot().evaluations():
+            self._take_in(evaluation)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._work()) for _ in range(self._workers)]
+        self._tasks.append(loop.create_task(self._retry_conflicted()))
+
+    async def stop(self) -> None:
+        """End the workers; evaluations in flight stay pending in the store."""
+        for task in (*self._tasks, *self._errands):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+        self._tasks.clear()
+        self.broker.clear()
+        self.blocked.clear()
+
+    def observe(self, committed: Committed) -> None:
+        """Learn of a stored change: new evaluations, and room that appeared."""
+        if not self._tasks:
+            return
+        for evaluation in committed.evaluations:
+            self._take_in(evaluation)
+        for node_class in self._classes_with_room(committed):
+            for evaluation in self.blocked.room(node_class, committed.revision):
+                self._enqueue(evaluation)
+
+    def _classes_with_room(self, committed: Committed) -> set[str]:
+        classes = {node.computed_class for node in committed.nodes if node.is_ready}
+        ended = {allocation.node_id for allocation in committed.allocations if allocation.is_client_terminal}
+        if ended:
+            snapshot = self._store.snapshot()
+            for node_id in ended:
+                node = snapshot.node(node_id)
+                if node is not None:
+                    classes.add(node.computed_class)
+        return classes
+
+    def _take_in(self, evaluation: Evaluation) -> None:
+        match evaluation.status:
+            case EvalStatus.PENDING:
+                self._enqueue(evaluation)
+            case EvalStatus.BLOCKED:
+                self._block(evaluation)
+            case _:
+                self.broker.remove([evaluation.id])
+                self.blocked.remove([evaluation.id])
+
+    def _enqueue(self, evaluation: Evaluation) -> None:
+        if self.broker.is_in_flight(evaluation.id):
+            self._run_again[evaluation.id] = evaluation
+            return
+        self.broker.enqueue(evaluation, self._clock.now())
+        self._wake.set()
+
+    def _block(self, evaluation: Evaluation) -> None:
+        replaced, missed = self.blocked.block(evaluation)
+        if replaced is not None:
+            self._spawn(self._cancel([replaced]))
+        if missed:
+            self._enqueue(evaluation)
+
+    async def _work(self) -> None:
+        while True:
+            delivery = await self._take()
+            try:
+                await self._carry_out(delivery.evaluation)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("evaluation %s failed", delivery.evaluation.id)
+                await self._return(delivery)
+            else:
+                await self._finish(delivery)
+
+    async def _take(self) -> Delivery:
+        while True:
+            now = self._clock.now()
+            delivery = self.broker.dequeue(now)
+            if delivery is not None:
+                return delivery
+            self._wake.clear()
+            due = self.broker.next_due()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - now) + 0.001):
+                    await self._wake.wait()
+
+    async def _finish(self, delivery: Delivery) -> None:
+        stale = self.broker.ack(delivery)
+        self._wake.set()
+        again = self._run_again.pop(delivery.evaluation.id, None)
+        if again is not None:
+            self._enqueue(again)
+        if stale:
+            await self._cancel(stale)
+
+    async def _return(self, delivery: Delivery) -> None:
+        now = self._clock.now()
+        if self.broker.nack(delivery, now):
+            self._wake.set()
+            return
+        updates = settle.undeliverable(
+            delivery.evaluation, deliveries=DELIVERIES_MAX, now=now, jitter=self._jitter.random(), new_id=self._ids.uuid
+        )
+        with contextlib.suppress(OSError):
+            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
+        await self._finish(delivery)
+
+    async def _cancel(self, evaluations: Sequence[Evaluation]) -> None:
+        now = self._clock.now()
+        cancelled = tuple(settle.superseded(evaluation, now) for evaluation in evaluations)
+        await self._store.commit(PutEvaluations(evaluations=cancelled))
+
+    async def _carry_out(self, evaluation: Evaluation) -> None:
+        """Schedule and store, again while plans are only partly still right."""
+        attempts, limit = 0, settle.attempts_of(evaluation.type)
+        while True:
+            view = self._store.head()
+            result = await self._schedule(evaluation, view)
+            plan, whole = scheduler.verify(result.plan, self._store.head())
+            if whole:
+                await self._store_outcome(evaluation, plan, result, view.index)
+                return
+            attempts = 1 if not plan.is_empty else attempts + 1
+            if attempts >= limit:
+                await self._give_up(evaluation, plan, result, attempts, view.index)
+                return
+            if not plan.is_empty:
+                await self._store.commit(ApplyPlan(plan=plan, now=self._clock.now(), evaluations=self._victims(plan)))
+
+    async def _schedule(self, evaluation: Evaluation, view: Snapshot) -> SchedulerResult:
+        now, seed = self._clock.now(), evaluation.id
+
+        def run() -> SchedulerResult:
+            return scheduler.schedule(evaluation, view, now=now, rng=random.Random(seed), new_id=self._ids.uuid)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+
+    async def _store_outcome(
+        self, evaluation: Evaluation, plan: Plan, result: SchedulerResult, snapshot_index: int
+    ) -> None:
+        now = self._clock.now()
+        updates = settle.settled(
+            evaluation, result, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid
+        )
+        if not result.failed:
+            needless = self.blocked.forget_job(evaluation.job_key)
+            if needless is not None and needless.id != evaluation.id:
+                updates.append(settle.superseded(needless, now))
+        updates += self._victims(plan)
+        if plan.is_empty:
+            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
+        else:
+            await self._store.commit(ApplyPlan(plan=plan, now=now, evaluations=tuple(updates)))
+
+    async def _give_up(
+        self, evaluation: Evaluation, plan: Plan, result: SchedulerResult, attempts: int, snapshot_index: int
+    ) -> None:
+        now = self._clock.now()
+        updates = settle.gave_up(
+            evaluation, result, attempts=attempts, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid
+        )
+        updates += self._victims(plan)
+        if plan.is_empty:
+            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
+        else:
+            await self._store.commit(ApplyPlan(plan=plan, now=now, evaluations=tuple(updates)))
+
+    def _victims(self, plan: Plan) -> tuple[Evaluation, ...]:
+        """One evaluation for each job that loses allocations to the plan."""
+        pushed_out = [stop.alloc_id for stop in plan.stops if stop.preempted_by_index is not None]
+        if not pushed_out:
+            return ()
+        head, now = self._store.head(), unix_ns(self._clock.now())
+        evaluations: dict[tuple[str, str], Evaluation] = {}
+        for alloc_id in pushed_out:
+            allocation = head.alloc(alloc_id)
+            job = None if allocation is None else head.job(*allocation.job_key)
+            if job is not None and job.key not in evaluations:
+                evaluations[job.key] = Evaluation(
+                    id=self._ids.uuid(), namespace=job.namespace, job_id=job.id, priority=job.priority, type=job.type,
+                    triggered_by=Trigger.PREEMPTION, previous_eval=plan.eval_id, create_time=now, modify_time=now,
+                )  # fmt: skip
+        return tuple(evaluations.values())
+
+    async def _retry_conflicted(self) -> None:
+        while True:
+            await self._clock.sleep(CONFLICTED_RETRY_S)
+            for evaluation in self.blocked.conflicted():
+                self._enqueue(evaluation)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)

@@ -1,0 +1,111 @@
+"""What becomes of an evaluation after a scheduler looked at it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+
+from rove.structs.base import from_unix, unix_ns
+from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.plan import SchedulerResult
+
+SERVICE_ATTEMPTS = 5
+BATCH_ATTEMPTS = 2
+FOLLOW_UP_WAIT_S = 60.0
+FOLLOW_UP_SPREAD_S = 300.0
+
+BLOCKED_TEXT = "waits for room: not every allocation could be placed"
+CONFLICT_TEXT = "waits for another try: plans conflicted with others too often"
+SUPERSEDED_TEXT = "cancelled: a newer evaluation of the job was carried out"
+
+
+def attempts_of(job_type: str) -> int:
+    """How often a plan may conflict without progress before the evaluation fails."""
+    return BATCH_ATTEMPTS if job_type in ("batch", "sysbatch") else SERVICE_ATTEMPTS
+
+
+def settled(
+    evaluation: Evaluation, result: SchedulerResult, *, snapshot_index: int, now: float, new_id: Callable[[], str]
+) -> list[Evaluation]:
+    """The evaluation after its plan was stored in full, the blocked one for what found no room, and follow-ups.
+
+    A blocked evaluation that ran again and still finds no room stays itself and blocked.
+    """
+    outcome = {"queued_allocations": result.queued, "failed_tg_allocs": result.failed, "modify_time": unix_ns(now)}
+    if not result.failed:
+        done = msgspec.structs.replace(evaluation, status=EvalStatus.COMPLETE, status_description="", **outcome)
+        return [done, *result.evaluations]
+    wake = {
+        "class_eligibility": result.class_eligibility,
+        "escaped_computed_class": result.escaped,
+        "snapshot_index": snapshot_index,
+    }
+    if evaluation.status is EvalStatus.BLOCKED:
+        return [msgspec.structs.replace(evaluation, **outcome, **wake), *result.evaluations]
+    blocked = msgspec.structs.replace(
+        successor(evaluation, now, new_id()),
+        status=EvalStatus.BLOCKED, status_description=BLOCKED_TEXT, triggered_by=Trigger.QUEUED_ALLOCS,
+        queued_allocations=result.queued, failed_tg_allocs=result.failed, **wake,
+    )  # fmt: skip
+    done = msgspec.structs.replace(
+        evaluation, status=EvalStatus.COMPLETE, blocked_eval=blocked.id, status_description="", **outcome
+    )
+    return [done, blocked, *result.evaluations]
+
+
+def gave_up(
+    evaluation: Evaluation, result: SchedulerResult, *, attempts: int, snapshot_index: int, now: float,
+    new_id: Callable[[], str],
+) -> list[Evaluation]:  # fmt: skip
+    """The evaluation after its plans conflicted too often: failed, with a blocked one that tries later."""
+    blocked = msgspec.structs.replace(
+        successor(evaluation, now, new_id()),
+        status=EvalStatus.BLOCKED, status_description=CONFLICT_TEXT, triggered_by=Trigger.MAX_PLAN_ATTEMPTS,
+        queued_allocations=result.queued, failed_tg_allocs=result.failed, snapshot_index=snapshot_index,
+        class_eligibility=result.class_eligibility, escaped_computed_class=True,
+    )  # fmt: skip
+    failed = msgspec.structs.replace(
+        evaluation, status=EvalStatus.FAILED, blocked_eval=blocked.id, modify_time=unix_ns(now),
+        status_description=f"scheduler retry limit reached: {attempts} plans in a row were out of date",
+        queued_allocations=result.queued, failed_tg_allocs=result.failed,
+    )  # fmt: skip
+    return [failed, blocked]
+
+
+def undeliverable(
+    evaluation: Evaluation, *, deliveries: int, now: float, jitter: float, new_id: Callable[[], str]
+) -> list[Evaluation]:
+    """The evaluation after workers failed on it too often: failed, with a follow-up after some minutes.
+
+    jitter: 0 up to 1, spreads the follow-ups.
+    """
+    follow_up = msgspec.structs.replace(
+        successor(evaluation, now, new_id()),
+        triggered_by=Trigger.FAILED_FOLLOW_UP,
+        wait_until=from_unix(now) + timedelta(seconds=FOLLOW_UP_WAIT_S + jitter * FOLLOW_UP_SPREAD_S),
+        status_description="tries again after an internal failure",
+    )
+    failed = msgspec.structs.replace(
+        evaluation, status=EvalStatus.FAILED, next_eval=follow_up.id, modify_time=unix_ns(now),
+        status_description=f"evaluation reached its delivery limit ({deliveries})",
+    )  # fmt: skip
+    return [failed, follow_up]
+
+
+def superseded(evaluation: Evaluation, now: float) -> Evaluation:
+    """The evaluation, cancelled because a newer one did its work."""
+    return msgspec.structs.replace(
+        evaluation, status=EvalStatus.CANCELED, status_description=SUPERSEDED_TEXT, modify_time=unix_ns(now)
+    )
+
+
+def successor(evaluation: Evaluation, now: float, new_id: str) -> Evaluation:
+    """A new pending evaluation of the same job that refers to this one."""
+    return Evaluation(
+        id=new_id, namespace=evaluation.namespace, priority=evaluation.priority, type=evaluation.type,
+        job_id=evaluation.job_id, job_modify_index=evaluation.job_modify_index, previous_eval=evaluation.id,
+        deployment_id=evaluation.deployment_id, triggered_by=evaluation.triggered_by,
+        create_time=unix_ns(now), modify_time=unix_ns(now),
+    )  # fmt: skip

@@ -1,0 +1,409 @@
+"""Connections of nodes: registration, heartbeats, pushing assignments, storing reports, noticing loss."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from rove.errors import ForbiddenError, NotFoundError, RoveError, UnavailableError
+from rove.ports import Clock, Ids
+from rove.ports.transport import Pipe, Router, Session, Stream
+from rove.server.state import (
+    AddNodeEvents,
+    Committed,
+    PutNode,
+    SetNodeStatus,
+    Snapshot,
+    Store,
+    UpdateAllocs,
+    alloc_ids_by_node,
+)
+from rove.structs.alloc import Allocation, AllocUpdate
+from rove.structs.base import unix_ns
+from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.job import Job, JobType
+from rove.structs.messages import (
+    AllocUpdates,
+    Empty,
+    Heartbeat,
+    HeartbeatReply,
+    Kind,
+    NodeEventsRequest,
+    RegisterReply,
+    RegisterRequest,
+)
+from rove.structs.node import NodeStatus
+
+from . import core
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+TICK_S = 0.5
+NODES_PER_TTL_SECOND = 2000
+"""A bigger fleet sends heartbeats less often."""
+
+
+class HeartbeatPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How long nodes may be silent, in seconds."""
+
+    ttl_s: float = core.HEARTBEAT_TTL_S
+    silence_grace_s: float = core.SILENCE_GRACE_S
+    closed_grace_s: float = core.CLOSED_GRACE_S
+    takeover_grace_s: float = core.TAKEOVER_GRACE_S
+
+
+class _Link:
+    """One connected node."""
+
+    def __init__(self, session: Session, node_id: str, held: frozenset[str]) -> None:
+        self.session = session
+        self.node_id = node_id
+        self.held = held
+        self.dirty: set[str] = set()
+        self.gone: set[str] = set()
+        self.wake = asyncio.Event()
+        self.frames_seen = -1
+        self.pusher: asyncio.Task[None] | None = None
+
+
+class Nodes:
+    """All connections of this server. `observe` is called with every stored change."""
+
+    def __init__(
+        self, store: Store, clock: Clock, ids: Ids, *, region: str = "global",
+        policy: HeartbeatPolicy | None = None, servers: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._region = region
+        self._policy = policy or HeartbeatPolicy()
+        self._servers = servers
+        self._links: dict[str, _Link] = {}
+        self._sessions: set[Session] = set()
+        self._deadlines = core.Deadlines()
+        self._reports: list[tuple[str, tuple[AllocUpdate, ...], asyncio.Future[int]]] = []
+        self._report_wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._system_jobs: tuple[int, list[Job]] = (-1, [])
+        self._router = Router()
+        self._router.on(Kind.NODE_REGISTER, RegisterRequest, self._register)
+        self._router.on(Kind.NODE_HEARTBEAT, Heartbeat, self._heartbeat)
+        self._router.on(Kind.NODE_EVENTS, NodeEventsRequest, self._node_events)
+        self._router.on(Kind.ALLOC_UPDATE, AllocUpdates, self._alloc_updates)
+
+    def start(self) -> None:
+        """Give every known node some time to show up, and begin."""
+        until = self._clock.monotonic() + self._policy.takeover_grace_s
+        for node in self._store.snapshot().nodes():
+            if node.status is not NodeStatus.DOWN:
+                self._deadlines.extend(node.id, until)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._watch_deadlines()), loop.create_task(self._store_reports())]
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await asyncio.gather(*(session.close() for session in list(self._sessions)), return_exceptions=True)
+        self._deadlines.clear()
+
+    @property
+    def connected(self) -> int:
+        """How many nodes are connected now."""
+        return len(self._links)
+
+    # -- towards nodes
+
+    async def call(self, node_id: str, kind: Kind, body: Any, reply: type[T], timeout_s: float = 10.0) -> T:
+        """Ask a node. Raises `UnavailableError` if it is not connected, or the node's own error."""
+        return await self._session(node_id).call(kind, body, reply, timeout_s)
+
+    async def open(self, node_id: str, kind: Kind, body: Any) -> Stream:
+        """Open a stream to a node."""
+        return await self._session(node_id).open(kind, body)
+
+    def _session(self, node_id: str) -> Session:
+        link = self._links.get(node_id)
+        if link is not None:
+            return link.session
+        node = self._store.snapshot().node(node_id)
+        if node is None:
+            raise NotFoundError("node.unknown", f'Unknown node "{node_id}"', fix="list nodes with: rove node status")
+        raise UnavailableError(
+            "node.no_path", "No path to node", f'node "{node.name}" ({node_id[:8]}) is not connected to this server',
+            "see that its agent runs and reaches this server's rpc port",
+        )  # fmt: skip
+
+    def observe(self, committed: Committed) -> None:
+        """Tell connected nodes what concerns them."""
+        if not self._links:
+            return
+        for block in committed.blocks:
+            for node_id, alloc_ids in alloc_ids_by_node(block, self._links).items():
+                self._mark(node_id, alloc_ids)
+        for allocation in committed.allocations:
+            # The node's own reports leave alloc_modify_index alone: no need to echo them.
+            if allocation.alloc_modify_index == committed.revision and allocation.node_id in self._links:
+                self._mark(allocation.node_id, (allocation.id,))
+        for allocation in committed.deleted_allocations:
+            link = self._links.get(allocation.node_id)
+            if link is not None:
+                link.gone.add(allocation.id)
+                link.dirty.discard(allocation.id)
+                link.wake.set()
+
+    def _mark(self, node_id: str, alloc_ids: Iterable[str]) -> None:
+        link = self._links[node_id]
+        link.dirty.update(alloc_ids)
+        link.wake.set()
+
+    async def _push(self, link: _Link) -> None:
+        """Send the whole assignment, then every change of it, one message at a time."""
+        full = True
+        while True:
+            dirty, gone = link.dirty, link.gone
+            link.dirty, link.gone = set(), set()
+            link.wake.clear()
+            snapshot = self._store.snapshot()
+            message = core.assignment(
+                self._all_of(snapshot, link) if full else _known(snapshot, dirty),
+                index=snapshot.index, full=full, gone=gone,
+            )  # fmt: skip
+            try:
+                await link.session.call(Kind.ALLOCS_CHANGED, message, Empty, timeout_s=30.0)
+                full = False
+            except RoveError as error:
+                if link.session.closed.is_set():
+                    return
+                log.warning("node %s did not take its assignment: %s", link.node_id[:8], error.what)
+                full = True
+                await self._clock.sleep(1.0)
+                continue
+            await link.wake.wait()
+
+    def _all_of(self, snapshot: Snapshot, link: _Link) -> list[Allocation]:
+        allocations = {allocation.id: allocation for allocation in snapshot.allocs_of_node(link.node_id)}
+        for alloc_id in link.held:
+            held = snapshot.alloc(alloc_id)
+            if held is not None and held.node_id == link.node_id:
+                allocations[held.id] = held
+        return list(allocations.values())
+
+    # -- from nodes
+
+    async def serve(self, pipe: Pipe, peer: str = "") -> None:
+        """Serve one connection until it closes."""
+        session = Session(pipe, self._router, dialled=False, peer=peer or "a node")
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+            self._gone(session)
+
+    def _gone(self, session: Session) -> None:
+        link = session.identity
+        if not isinstance(link, _Link):
+            return
+        if link.pusher is not None:
+            link.pusher.cancel()
+        if self._links.get(link.node_id) is link:
+            del self._links[link.node_id]
+            if link.node_id in self._deadlines:
+                self._deadlines.extend(link.node_id, self._clock.monotonic() + self._policy.closed_grace_s)
+
+    async def _register(self, session: Session, request: RegisterRequest) -> RegisterReply:
+        node = request.node
+        if not node.id or not node.secret_id:
+            raise RoveError("node.incomplete", "the node was not registered", "its id or secret is missing", status=400)
+        known = self._store.snapshot().node(node.id)
+        if known is not None and not hmac.compare_digest(known.secret_id, node.secret_id):
+            raise ForbiddenError(
+                "node.wrong_secret", "the node was not registered", f"node id {node.id} belongs to a node with another secret",
+                "give the agent back its old data_dir, or remove that folder's node id",
+            )  # fmt: skip
+        evaluations: tuple[Evaluation, ...] = ()
+        now = self._clock.now()
+        if known is None or known.status is not NodeStatus.READY:
+            evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
+        ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
+        index = await self._store.commit(PutNode(node=ready, now=now, evaluations=evaluations))
+        self._connect(session, node.id, frozenset(request.alloc_ids))
+        return RegisterReply(
+            heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region
+        )
+
+    def _connect(self, session: Session, node_id: str, held: frozenset[str]) -> None:
+        earlier = self._links.get(node_id)
+        if earlier is not None and earlier.pusher is not None:
+            earlier.pusher.cancel()
+        loop = asyncio.get_running_loop()
+        if earlier is not None and earlier.session is not session:
+            self._tasks.append(loop.create_task(earlier.session.close()))
+        link = _Link(session, node_id, held)
+        session.identity = link
+        session.peer = f"node {node_id[:8]}"
+        self._links[node_id] = link
+        self._deadlines.extend(node_id, self._clock.monotonic() + self.ttl_s + self._policy.silence_grace_s)
+        link.pusher = loop.create_task(self._push(link))
+
+    @property
+    def ttl_s(self) -> float:
+        """How long a connected node may be silent, with the fleet as it is."""
+        return max(self._policy.ttl_s, len(self._links) / NODES_PER_TTL_SECOND)
+
+    async def _heartbeat(self, session: Session, request: Heartbeat) -> HeartbeatReply:
+        link = session.identity
+        registered = isinstance(link, _Link) and self._links.get(link.node_id) is link
+        if registered and link.node_id not in self._deadlines:
+            registered = False  # it was taken for lost: it has to register again
+        return HeartbeatReply(registered=registered, heartbeat_ttl_s=self.ttl_s, servers=self._servers())
+
+    async def _node_events(self, session: Session, request: NodeEventsRequest) -> Empty:
+        link = _link_of(session)
+        await self._store.commit(AddNodeEvents(node_id=link.node_id, events=request.events))
+        return Empty()
+
+    async def _alloc_updates(self, session: Session, request: AllocUpdates) -> Empty:
+        link = _link_of(session)
+        stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reports.append((link.node_id, request.updates, stored))
+        self._report_wake.set()
+        await stored
+        return Empty()
+
+    async def _store_reports(self) -> None:
+        """Store reports of all nodes together: while one batch is flushed the next gathers."""
+        while True:
+            await self._report_wake.wait()
+            self._report_wake.clear()
+            batch, self._reports = self._reports, []
+            try:
+                index = await self._store_batch([(node_id, updates) for node_id, updates, _ in batch])
+            except (OSError, RoveError) as error:
+                log.error("reports of %d nodes could not be stored: %s", len(batch), error)
+                for *_, future in batch:
+                    if not future.done():
+                        future.set_exception(UnavailableError("state.not_stored", "the report was not stored", str(error)))
+                continue
+            for *_, future in batch:
+                if not future.done():
+                    future.set_result(index)
+
+    async def _store_batch(self, batch: Sequence[tuple[str, Sequence[AllocUpdate]]]) -> int:
+        head = self._store.head()
+        kept: list[tuple[AllocUpdate, Allocation]] = []
+        for node_id, updates in batch:
+            for update in updates:
+                allocation = head.alloc(update.id)
+                if allocation is not None and allocation.node_id == node_id:
+                    kept.append((update, allocation))
+        if not kept:
+            return head.index
+        now = self._clock.now()
+        evaluations = tuple(
+            evaluation
+            for key, allocation in core.failed_jobs(kept).items()
+            if (evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id))
+        )
+        return await self._store.commit(
+            UpdateAllocs(updates=tuple(update for update, _ in kept), now=now, evaluations=evaluations)
+        )
+
+    # -- loss
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            now = self._clock.monotonic()
+            until = now + self.ttl_s + self._policy.silence_grace_s
+            for link in self._links.values():
+                if link.session.frames_received != link.frames_seen:
+                    link.frames_seen = link.session.frames_received
+                    if link.node_id in self._deadlines:
+                        self._deadlines.extend(link.node_id, until)
+            lost = self._deadlines.expired(now)
+            if lost:
+                try:
+                    await self._mark_down(lost)
+                except (OSError, RoveError) as error:
+                    log.error("%d lost nodes could not be marked: %s", len(lost), error)
+                    for node_id in lost:
+                        self._deadlines.extend(node_id, now + TICK_S)
+
+    async def _mark_down(self, node_ids: list[str]) -> None:
+        snapshot = self._store.snapshot()
+        present = [node_id for node_id in node_ids if snapshot.node(node_id) is not None]
+        if not present:
+            return
+        log.warning("no sign of life, marked down: %s", ", ".join(node_id[:8] for node_id in present))
+        now = self._clock.now()
+        evaluations = self.evaluations_for(present, Trigger.NODE_UPDATE)
+        await self._store.commit(
+            SetNodeStatus(
+                node_ids=tuple(present), status=NodeStatus.DOWN, now=now, evaluations=evaluations,
+                message="no sign of life from the node's agent",
+            )  # fmt: skip
+        )
+        for node_id in present:
+            link = self._links.get(node_id)
+            if link is not None:  # silent but connected: let it dial again
+                await link.session.close()
+
+    # -- evaluations that nodes cause
+
+    def evaluations_for(self, node_ids: Iterable[str], trigger: Trigger) -> tuple[Evaluation, ...]:
+        """One evaluation for each job with allocations on these nodes, and each system job."""
+        snapshot = self._store.head()
+        wanted: dict[tuple[str, str], str] = {}
+        for node_id in node_ids:
+            for job in self._jobs_everywhere(snapshot):
+                wanted.setdefault(job.key, node_id)
+            for allocation in snapshot.allocs_of_node(node_id):
+                wanted.setdefault(allocation.job_key, node_id)
+        made = (self._evaluation(snapshot, key, trigger, node_id=node_id) for key, node_id in wanted.items())
+        return tuple(evaluation for evaluation in made if evaluation is not None)
+
+    def _jobs_everywhere(self, snapshot: Snapshot) -> list[Job]:
+        index = snapshot.last_index(("jobs",))
+        if self._system_jobs[0] != index:
+            everywhere = (JobType.SYSTEM, JobType.SYSBATCH)
+            jobs = [
+                job for job in snapshot.jobs(None)
+                if job.type in everywhere and not job.stop and not job.is_periodic and not job.is_parameterized
+            ]  # fmt: skip
+            self._system_jobs = (index, jobs)
+        return self._system_jobs[1]
+
+    def _evaluation(
+        self, snapshot: Snapshot, key: tuple[str, str], trigger: Trigger, *, node_id: str = "", deployment_id: str = ""
+    ) -> Evaluation | None:
+        job = snapshot.job(*key)
+        if job is None:
+            return None
+        now = unix_ns(self._clock.now())
+        return Evaluation(
+            id=self._ids.uuid(), namespace=job.namespace, job_id=job.id, priority=job.priority, type=job.type,
+            triggered_by=trigger, node_id=node_id, deployment_id=deployment_id,
+            job_modify_index=job.job_modify_index, create_time=now, modify_time=now,
+        )  # fmt: skip
+
+
+def _link_of(session: Session) -> _Link:
+    if not isinstance(session.identity, _Link):
+        raise ForbiddenError("node.not_registered", "the node has not registered on this connection")
+    return session.identity
+
+
+def _known(snapshot: Snapshot, alloc_ids: Iterable[str]) -> list[Allocation]:
+    found = (snapshot.alloc(alloc_id) for alloc_id in alloc_ids)
+    return [allocation for allocation in found if allocation is not None]
