@@ -43,7 +43,7 @@ async def _wait(call: Call, keys: Sequence[WatchKey], after: int) -> None:
             return
         transport = call.request.transport
         if transport is None or transport.is_closing():
-            raise asyncio.CancelledError
+            raise ConnectionResetError("the client hung up")
 
 
 async def read(call: Call, keys: Sequence[WatchKey], build: Callable[[Any], Any]) -> Reply:

@@ -61,6 +61,14 @@ class FencedError(Exception):
     """The commit was refused, since its leader is no longer leader. Nothing was stored."""
 
 
+class StaleError(Exception):
+    """The commit was refused, since the newest revision is not the one it was made after. Nothing was stored."""
+
+
+class CompactedError(Exception):
+    """A watch starts at a revision whose changes are no longer kept: load again, then watch from there."""
+
+
 class Engine(Protocol):
     """A durable, ordered store of rows."""
 
@@ -68,17 +76,22 @@ class Engine(Protocol):
         """Read everything. Damaged rows are left out and named."""
         ...
 
-    async def commit(self, changes: Sequence[Change], fence: int) -> int:
+    async def commit(self, changes: Sequence[Change], fence: int, after: int | None = None) -> int:
         """Store all changes durably as one revision and return it; the newest durable state after return.
 
         Concurrent commits are stored in call order and may share one flush (group commit).
-        Raises `FencedError` if `fence` is not the current leadership token, `OSError` if the medium refuses;
-        in both cases nothing was stored.
+        after: the revision this commit was worked out from. It makes a chain: when one of several commits
+        under way fails, those made after it are refused as well.
+        Raises `FencedError` if `fence` is not the current leadership token, `StaleError` if the newest
+        revision is not `after`, `OSError` if the medium refuses; in each case nothing was stored.
         """
         ...
 
     def watch(self, after: int) -> AsyncIterator[Commit]:
-        """Every commit with a revision above `after`, in order, without gaps."""
+        """Every commit with a revision above `after`, in order, without gaps.
+
+        Raises `CompactedError` if those are no longer at hand.
+        """
         ...
 
     async def campaign(self, name: str) -> Leadership:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
@@ -79,7 +78,7 @@ class AsyncClient(Resources[Awaitable[Any], AsyncIterator[bytes]]):
                 timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False,
             ) as response:  # fmt: skip
                 return reply_of(req, response.status, response.headers, await response.read())
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise too_slow(self.settings, req, timeout_s) from None
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self.settings, str(error)) from None
@@ -89,13 +88,14 @@ class AsyncClient(Resources[Awaitable[Any], AsyncIterator[bytes]]):
         try:
             async with self.session().request(
                 req.method, self.url(req), headers=headers_of(self.settings, req),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90), allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90),
+                allow_redirects=False,
             ) as response:  # fmt: skip
                 if response.status >= 300:
                     raise error_of(response.status, await response.text(errors="replace"))
                 async for piece in response.content.iter_any():
                     yield piece
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise too_slow(self.settings, req, 90) from None
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(self.settings, str(error)) from None

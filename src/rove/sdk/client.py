@@ -111,7 +111,7 @@ class Client(Resources[Any, Iterator[bytes]]):
             raise unreachable(self.settings, _cause(error)) from None
         if response.will_close:
             self.close()
-        return reply_of(req, response.status, response.headers, body)
+        return reply_of(req, response.status, dict(response.headers.items()), body)
 
     def _opened(self, timeout_s: float) -> HTTPConnection:
         if self._connection is None:

@@ -51,7 +51,10 @@ class Jobs(Resource[R, S]):
         policy_override: bool = False,
         eval_priority: int = 0,
     ) -> R:
-        """Register or change a job. check_index: refuse unless the job's modify index is this, 0 = must not exist."""
+        """Register or change a job.
+
+        check_index: refuse unless the job's modify index is this, 0 = the job must not exist.
+        """
         body: Json = {"Job": job, "PreserveCounts": preserve_counts, "PreserveResources": preserve_resources}
         body |= {"PolicyOverride": policy_override, "EvalPriority": eval_priority}
         if submission is not None:
@@ -169,8 +172,8 @@ class Jobs(Resource[R, S]):
         return self._delete("job", job_id, "versions", name, "tag", namespace=namespace)
 
     def dispatch(
-        self, job_id: str, *, payload: bytes = b"", meta: Mapping[str, str] | None = None, id_prefix: str = "",
-        priority: int = 0, idempotency_token: str = "", namespace: str = "",
+        self, job_id: str, *, payload: bytes = b"", meta: Mapping[str, str] | None = None,
+        id_prefix: str = "", priority: int = 0, idempotency_token: str = "", namespace: str = "",
     ) -> R:  # fmt: skip
         """Start one run of a parameterized job."""
         from base64 import b64encode
@@ -387,8 +390,8 @@ class Nodes(Resource[R, S]):
         return self._put("node", node_id, "evaluate")
 
     def drain(
-        self, node_id: str, *, deadline_ns: int | None, ignore_system: bool = False, mark_eligible: bool = False,
-        meta: Mapping[str, str] | None = None,
+        self, node_id: str, *, deadline_ns: int | None, ignore_system: bool = False,
+        mark_eligible: bool = False, meta: Mapping[str, str] | None = None,
     ) -> R:  # fmt: skip
         """Move its allocations away. deadline_ns: -1 = now, 0 = none, None = end the drain."""
         spec = None if deadline_ns is None else {"Deadline": deadline_ns, "IgnoreSystemJobs": ignore_system}

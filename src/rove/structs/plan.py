@@ -53,7 +53,8 @@ class AllocBlock(Noun, frozen=True, kw_only=True):
     """A stored placement: the columns plus ids and indexes.
 
     ids: 16 bytes each. An id's last 8 bytes hold the block's number and the position in it, so that
-    an allocation is found by id without an index; the first 8 are random.
+    an allocation is found by id without an index; the first 8 are random. job_create_index tells
+    incarnations of a job id apart.
     """
 
     number: int
@@ -61,6 +62,7 @@ class AllocBlock(Noun, frozen=True, kw_only=True):
     ids: bytes
     create_index: int = 0
     create_time: UnixNs = 0
+    job_create_index: int = 0
 
     def __len__(self) -> int:
         return len(self.ids) // 16

@@ -84,7 +84,7 @@ def is_same(pid: int, start_ticks: int) -> bool:
 
 
 def send(pid: int, number: int) -> bool:
-    """Send a signal to a process that is known to be ours (a descendant, not yet collected). False if it is gone."""
+    """Send a signal to a process known to be ours: a descendant not yet collected. False if it is gone."""
     try:
         os.kill(pid, number)
     except OSError:

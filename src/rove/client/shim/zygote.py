@@ -28,13 +28,15 @@ from rove.client.shim.contract import CONTRACT_VERSION, StartError, plain
 ORDER_BYTES_MAX = 16 * 1024
 DESCRIPTORS_MAX = 4
 
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); import rove.client.shim.zygote as z; z.main(int(sys.argv[2]))"
-"""Program text for ``python -I -S -c``; its arguments are the directory of the package `rove` and the socket."""
+BOOT = (
+    "import sys as s; s.path.insert(0, s.argv[1]); from rove.client.shim.zygote import main; main(s.argv[2])"
+)
+"""Program text for ``python -I -S -c``; its arguments: the directory of the package `rove`, the socket."""
 
 
-def main(fd: int) -> NoReturn:
+def main(fd: str) -> NoReturn:
     """Serve orders from the socket `fd` until its other end is closed."""
-    sock = socket.socket(fileno=fd)
+    sock = socket.socket(fileno=int(fd))
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects shims, nobody waits for them here

@@ -188,14 +188,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A task on its node; saved whole, so every field has a default.
 
     attempt: counts starts. window_*: restarts counted by the policy since `window_started`.
-    launches: starts that have succeeded or failed, so that health need not wait for downloads.
     """
 
     phase: Phase = Phase.WAITING
     attempt: int = 0
     window_started: float = 0.0
     window_count: int = 0
-    launches: int = 0
     settled_at: float = 0.0
     """When the first start succeeded or failed; downloads lie before it. 0: not yet."""
     state: TaskState = TaskState()
@@ -223,7 +221,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    machine: Machine, rules: Rules, *, success: bool, recoverable: bool, now: float, jitter: float
+    machine: Machine, rules: Rules, *, recoverable: bool, now: float, jitter: float
 ) -> Verdict:
     """Say whether a task that has ended is started again, and when.
 
@@ -288,11 +286,10 @@ def step(
 def _failed(
     machine: Machine, event: TaskEvent, recoverable: bool, rules: Rules, now: float, jitter: float
 ) -> tuple[Machine, tuple[Action, ...]]:
-    if machine.phase is Phase.LAUNCHING:
-        machine = _settle(machine, now)
+    machine = _settle(machine, now)
     if machine.phase in (Phase.STOPPING, Phase.RESTARTING):
         return _move(machine, Signal.ENDED, [event, ev.killed(now)], now)
-    verdict = judge(machine, rules, success=False, recoverable=recoverable, now=now, jitter=jitter)
+    verdict = judge(machine, rules, recoverable=recoverable, now=now, jitter=jitter)
     return _sentence(machine, [event], verdict, now)
 
 
@@ -306,7 +303,7 @@ def _exited(
         return _move(machine, Signal.ENDED, [event], now)
     if exited.is_success and not rules.restart_on_success:
         return _move(machine, Signal.FINISH, [event], now)
-    verdict = judge(machine, rules, success=exited.is_success, recoverable=True, now=now, jitter=jitter)
+    verdict = judge(machine, rules, recoverable=True, now=now, jitter=jitter)
     return _sentence(machine, [event], verdict, now)
 
 
@@ -315,7 +312,7 @@ def _restart(
 ) -> tuple[Machine, tuple[Action, ...]]:
     if not counted or machine.phase is not Phase.RUNNING:
         return _move(machine, Signal.RESTART, [event], now)
-    verdict = judge(machine, rules, success=False, recoverable=True, now=now, jitter=jitter)
+    verdict = judge(machine, rules, recoverable=True, now=now, jitter=jitter)
     machine = msgspec.structs.replace(
         machine, window_started=verdict.window_started, window_count=verdict.window_count
     )
@@ -402,9 +399,7 @@ def with_events(state: TaskState, events: list[TaskEvent]) -> TaskState:
 
 
 def _settle(machine: Machine, now: float) -> Machine:
-    return msgspec.structs.replace(
-        machine, launches=machine.launches + 1, settled_at=machine.settled_at or now
-    )
+    return msgspec.structs.replace(machine, settled_at=machine.settled_at or now)
 
 
 def _fail(machine: Machine) -> Machine:

@@ -75,20 +75,9 @@ class Evaluations:
             return
         for evaluation in committed.evaluations:
             self._take_in(evaluation)
-        for node_class in self._classes_with_room(committed):
+        for node_class in _classes_with_room(committed):
             for evaluation in self.blocked.room(node_class, committed.revision):
                 self._enqueue(evaluation)
-
-    def _classes_with_room(self, committed: Committed) -> set[str]:
-        classes = {node.computed_class for node in committed.nodes if node.is_ready}
-        ended = {allocation.node_id for allocation in committed.allocations if allocation.is_client_terminal}
-        if ended:
-            snapshot = self._store.snapshot()
-            for node_id in ended:
-                node = snapshot.node(node_id)
-                if node is not None:
-                    classes.add(node.computed_class)
-        return classes
 
     def _take_in(self, evaluation: Evaluation) -> None:
         match evaluation.status:
@@ -180,7 +169,7 @@ class Evaluations:
                 await self._give_up(evaluation, plan, result, attempts, view.index)
                 return
             if not plan.is_empty:
-                await self._store.commit(ApplyPlan(plan=plan, now=self._clock.now(), evaluations=self._victims(plan)))
+                await self._store.commit(ApplyPlan(plan=plan, evaluations=self._victims(plan)))
 
     async def _schedule(self, evaluation: Evaluation, view: Snapshot) -> SchedulerResult:
         now, seed = self._clock.now(), evaluation.id
@@ -205,7 +194,7 @@ class Evaluations:
         if plan.is_empty:
             await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
         else:
-            await self._store.commit(ApplyPlan(plan=plan, now=now, evaluations=tuple(updates)))
+            await self._store.commit(ApplyPlan(plan=plan, evaluations=tuple(updates)))
 
     async def _give_up(
         self, evaluation: Evaluation, plan: Plan, result: SchedulerResult, attempts: int, snapshot_index: int
@@ -218,7 +207,7 @@ class Evaluations:
         if plan.is_empty:
             await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
         else:
-            await self._store.commit(ApplyPlan(plan=plan, now=now, evaluations=tuple(updates)))
+            await self._store.commit(ApplyPlan(plan=plan, evaluations=tuple(updates)))
 
     def _victims(self, plan: Plan) -> tuple[Evaluation, ...]:
         """One evaluation for each job that loses allocations to the plan."""
@@ -247,3 +236,15 @@ class Evaluations:
         task = asyncio.get_running_loop().create_task(work)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+def _classes_with_room(committed: Committed) -> set[str]:
+    """Classes of nodes that became ready, changed, or lost an allocation."""
+    classes = {node.computed_class for node in committed.nodes if node.is_ready}
+    if committed.alloc_nodes:
+        ended = {allocation.node_id for allocation in committed.allocs() if allocation.is_client_terminal}
+        for node_id in ended:
+            node = committed.snapshot.node(node_id)
+            if node is not None:
+                classes.add(node.computed_class)
+    return classes

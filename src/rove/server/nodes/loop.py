@@ -15,16 +15,17 @@ from rove.ports import Clock, Ids
 from rove.ports.transport import Pipe, Router, Session, Stream
 from rove.server.state import (
     AddNodeEvents,
+    Batch,
     Committed,
+    PutEvaluations,
     PutNode,
     SetNodeStatus,
     Snapshot,
     Store,
     UpdateAllocs,
-    alloc_ids_by_node,
 )
 from rove.structs.alloc import Allocation, AllocUpdate
-from rove.structs.base import unix_ns
+from rove.structs.base import from_unix, unix_ns
 from rove.structs.evaluation import Evaluation, Trigger
 from rove.structs.job import Job, JobType
 from rove.structs.messages import (
@@ -37,7 +38,7 @@ from rove.structs.messages import (
     RegisterReply,
     RegisterRequest,
 )
-from rove.structs.node import NodeStatus
+from rove.structs.node import NodeEvent, NodeStatus
 
 from . import core
 
@@ -145,26 +146,23 @@ class Nodes:
 
     def observe(self, committed: Committed) -> None:
         """Tell connected nodes what concerns them."""
-        if not self._links:
+        if not (committed.alloc_nodes & self._links.keys()):
             return
-        for block in committed.blocks:
-            for node_id, alloc_ids in alloc_ids_by_node(block, self._links).items():
-                self._mark(node_id, alloc_ids)
-        for allocation in committed.allocations:
+        for allocation in committed.allocs():
             # The node's own reports leave alloc_modify_index alone: no need to echo them.
-            if allocation.alloc_modify_index == committed.revision and allocation.node_id in self._links:
-                self._mark(allocation.node_id, (allocation.id,))
-        for allocation in committed.deleted_allocations:
             link = self._links.get(allocation.node_id)
-            if link is not None:
-                link.gone.add(allocation.id)
-                link.dirty.discard(allocation.id)
+            if link is not None and allocation.alloc_modify_index == committed.revision:
+                link.dirty.add(allocation.id)
                 link.wake.set()
 
-    def _mark(self, node_id: str, alloc_ids: Iterable[str]) -> None:
-        link = self._links[node_id]
-        link.dirty.update(alloc_ids)
-        link.wake.set()
+    def forget(self, allocations: Iterable[Allocation]) -> None:
+        """Tell nodes that the server has forgotten these allocations: their directories can go."""
+        for allocation in allocations:
+            link = self._links.get(allocation.node_id)
+            if link is not None:
+                link.dirty.discard(allocation.id)
+                link.gone.add(allocation.id)
+                link.wake.set()
 
     async def _push(self, link: _Link) -> None:
         """Send the whole assignment, then every change of it, one message at a time."""
@@ -197,6 +195,13 @@ class Nodes:
             if held is not None and held.node_id == link.node_id:
                 allocations[held.id] = held
         return list(allocations.values())
+
+    async def drop(self, node_id: str) -> None:
+        """The node was deleted: close its connection and stop watching it."""
+        self._deadlines.forget(node_id)
+        link = self._links.pop(node_id, None)
+        if link is not None:
+            await link.session.close()
 
     # -- from nodes
 
@@ -236,7 +241,8 @@ class Nodes:
         if known is None or known.status is not NodeStatus.READY:
             evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
         ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
-        index = await self._store.commit(PutNode(node=ready, now=now, evaluations=evaluations))
+        parts = (PutNode(node=ready), PutEvaluations(evaluations=evaluations)) if evaluations else (PutNode(node=ready),)
+        index = await self._store.commit(Batch(parts=parts))
         self._connect(session, node.id, frozenset(request.alloc_ids))
         return RegisterReply(
             heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region
@@ -309,14 +315,13 @@ class Nodes:
                     kept.append((update, allocation))
         if not kept:
             return head.index
-        now = self._clock.now()
         evaluations = tuple(
             evaluation
             for key, allocation in core.failed_jobs(kept).items()
             if (evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id))
         )
         return await self._store.commit(
-            UpdateAllocs(updates=tuple(update for update, _ in kept), now=now, evaluations=evaluations)
+            UpdateAllocs(updates=tuple(update for update, _ in kept), evaluations=evaluations)
         )
 
     # -- loss
@@ -346,14 +351,13 @@ class Nodes:
         if not present:
             return
         log.warning("no sign of life, marked down: %s", ", ".join(node_id[:8] for node_id in present))
-        now = self._clock.now()
+        event = NodeEvent(
+            message="node is down: no sign of life from its agent", subsystem="Cluster",
+            timestamp=from_unix(self._clock.now()),
+        )  # fmt: skip
+        down = [SetNodeStatus(node_id=node_id, status=NodeStatus.DOWN, event=event) for node_id in present]
         evaluations = self.evaluations_for(present, Trigger.NODE_UPDATE)
-        await self._store.commit(
-            SetNodeStatus(
-                node_ids=tuple(present), status=NodeStatus.DOWN, now=now, evaluations=evaluations,
-                message="no sign of life from the node's agent",
-            )  # fmt: skip
-        )
+        await self._store.commit(Batch(parts=(*down, PutEvaluations(evaluations=evaluations))))
         for node_id in present:
             link = self._links.get(node_id)
             if link is not None:  # silent but connected: let it dial again

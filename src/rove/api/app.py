@@ -1,0 +1,111 @@
+"""The aiohttp application: finds the route, authorises, calls the handler, answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from rove.errors import ForbiddenError, RoveError
+
+from .backend import Backend
+from .call import Call, Reply
+from .forward import Forwarder
+from .replies import error_response, respond, text_response
+from .router import Router
+from .routes import Route
+from .table import ROUTES
+
+log = logging.getLogger("rove.api")
+
+INTERNAL = "the agent failed to answer; its log has the cause [internal]"
+
+
+def create_app(backend: Backend) -> web.Application:
+    """The API as an aiohttp application. Further routes (a web page) may be added to it; they win over the API's."""
+    app = web.Application(client_max_size=backend.body_limit)
+    service = Service(backend)
+    app.router.add_route("*", "/{tail:.*}", service.handle)
+
+    async def clean_up(_: web.Application) -> None:
+        await service.forwarder.close()
+        for stop in backend.on_shutdown:
+            await stop()
+
+    app.on_cleanup.append(clean_up)
+    return app
+
+
+class Service:
+    """Answers every request of the API."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.forwarder = Forwarder(backend)
+        self._router = Router(ROUTES)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request; every failure becomes plain text with its status."""
+        try:
+            return await self._answer(request)
+        except RoveError as error:
+            return error_response(error)
+        except web.HTTPException as error:
+            return text_response(error.text or error.reason, error.status)
+        except ConnectionError:
+            raise  # the client has gone
+        except Exception:
+            log.exception("failed to answer %s %s", request.method, request.rel_url.raw_path[:256])
+            return text_response(INTERNAL, 500)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        match = self._router.find(request.rel_url.raw_path)
+        if match is None:
+            return self._unknown(request)
+        route = match.by_method.get(request.method)
+        if route is None:
+            return self._wrong_method(request, match.by_method)
+        refuse_foreign_origin(request)
+        call = Call(request, self.backend, match.ids)
+        if target := self.forwarder.target(call, route):
+            return await self.forwarder.forward(request, target)
+        self._authorise(call, route)
+        answer = await route.handler(call)
+        return await respond(call, answer) if isinstance(answer, Reply) else answer
+
+    def _authorise(self, call: Call, route: Route) -> None:
+        authorizer = self.backend.authorizer
+        if authorizer is not None and route.capability:
+            authorizer.check(call.token, route.capability, call.namespace)
+
+    def _unknown(self, request: web.Request) -> web.Response:
+        if request.path == "/":
+            query = request.rel_url.raw_query_string
+            location = "/ui/" + (f"?{query}" if query else "")
+            return web.Response(status=307, headers={"Location": location})
+        return text_response("", 404)
+
+    def _wrong_method(self, request: web.Request, by_method: Mapping[str, Route]) -> web.Response:
+        allowed = ", ".join(sorted(by_method))
+        return text_response(f"method {request.method[:16]} is not allowed here; allowed: {allowed}", 405, {"Allow": allowed})
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    """Keep web pages of other sites from writing, and from opening a shell, through a person's browser.
+
+    A browser names the page's origin with every write and every WebSocket; command lines send none.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    if request.method == "GET" and request.headers.get("Upgrade", "").lower() != "websocket":
+        return
+    if urlsplit(origin).netloc != request.headers.get("Host", ""):
+        raise ForbiddenError(
+            "request.origin", "requests from pages of another origin are refused",
+            fix="use the page of this agent, or a client outside a browser",
+        )  # fmt: skip
+
+

@@ -1,0 +1,1 @@
+"""Runs one allocation: its directories, its network, its tasks in their order, its health."""

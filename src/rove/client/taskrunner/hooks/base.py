@@ -1,0 +1,57 @@
+"""What a hook gets and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from rove.structs.alloc import Allocation, TaskEvent
+from rove.structs.job import Job, Task, TaskGroup
+
+from .. import events as ev
+from ..env import Scope
+
+
+class HookError(Exception):
+    """A task could not be prepared. kind: the event type; what: one line without secrets."""
+
+    def __init__(
+        self, what: str, *, kind: str = ev.SETUP_FAILURE, detail: str = "setup_error", recoverable: bool = False
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.kind = kind
+        self.detail = detail
+        self.recoverable = recoverable
+
+    def event(self, now: float) -> TaskEvent:
+        """The failure as a task event."""
+        return ev.event(self.kind, now, self.what, **{self.detail: self.what})
+
+
+class HookContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook may use. emit: (event type, sentence, details) into the task's log."""
+
+    alloc: Allocation
+    job: Job
+    group: TaskGroup
+    task: Task
+    scope: Scope
+    alloc_dir: Path
+    task_dir: Path
+    staging: Path
+    """A directory on the same file system, of this task alone, that no task can reach."""
+    owner: tuple[int, int] | None
+    """uid and gid of the task's user where it is known."""
+    emit: Callable[[str, str, dict[str, str]], Awaitable[None]]
+
+
+class Hook(NamedTuple):
+    """A named step. Raises `HookError`."""
+
+    name: str
+    run: Callable[[HookContext], Awaitable[None]]
+    once: bool = False

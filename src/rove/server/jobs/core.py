@@ -1,0 +1,173 @@
+"""Rules about what people do to jobs, without I/O: children, scaling, what a registration keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rove.errors import BadRequestError, ConflictError, NotFoundError
+from rove.structs.base import unix_ns
+from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.job import Job, JobStatus, TaskGroup
+
+PAYLOAD_MAX = 16 * 1024
+"""Bytes of a dispatch payload."""
+DISPATCH_MARK = "/dispatch-"
+PERIODIC_MARK = "/periodic-"
+COUNT_MAX = 50_000
+
+
+def needs_evaluation(job: Job) -> bool:
+    """Periodic and parameterized parents run nothing themselves."""
+    return not job.is_periodic and not job.is_parameterized
+
+
+def evaluation_of(job: Job, trigger: Trigger, *, evaluation_id: str, now: float, priority: int = 0) -> Evaluation:
+    """A pending evaluation of the job. priority 0: the job's own."""
+    stamp = unix_ns(now)
+    return Evaluation(
+        id=evaluation_id, namespace=job.namespace, job_id=job.id, priority=priority or job.priority, type=job.type,
+        triggered_by=trigger, job_modify_index=job.job_modify_index, create_time=stamp, modify_time=stamp,
+    )  # fmt: skip
+
+
+def check_index(current: Job | None, modify_index: int) -> None:
+    """Refuse a registration made against another state of the job. 0: the job must not exist."""
+    if modify_index == 0 and current is not None:
+        raise ConflictError(
+            "job.exists", f"Enforcing job modify index {modify_index}: job already exists", status=500,
+            why=f'job "{current.id}" has modify index {current.job_modify_index}',
+            fix=f"submit again with -check-index {current.job_modify_index}",
+        )  # fmt: skip
+    if modify_index != 0 and current is None:
+        raise ConflictError(
+            "job.missing", f"Enforcing job modify index {modify_index}: job does not exist", status=500,
+            fix="submit again with -check-index 0",
+        )  # fmt: skip
+    if current is not None and modify_index != current.job_modify_index:
+        raise ConflictError(
+            "job.moved_on",
+            f"Enforcing job modify index {modify_index}: job exists with conflicting job modify index: {current.job_modify_index}",
+            status=500, fix="look at the job's plan, then submit with the index that it shows",
+        )  # fmt: skip
+
+
+def keep_from(current: Job | None, job: Job, *, counts: bool, resources: bool) -> Job:
+    """The job with counts and task resources of the registered one, where it has the same groups and tasks."""
+    if current is None or current.stop or not (counts or resources):
+        return job
+    groups = []
+    for group in job.task_groups:
+        earlier = current.group(group.name)
+        if earlier is not None:
+            group = _keep_group(earlier, group, counts=counts, resources=resources)
+        groups.append(group)
+    return msgspec.structs.replace(job, task_groups=tuple(groups))
+
+
+def _keep_group(earlier: TaskGroup, group: TaskGroup, *, counts: bool, resources: bool) -> TaskGroup:
+    if counts:
+        group = msgspec.structs.replace(group, count=earlier.count)
+    if resources:
+        tasks = []
+        for task in group.tasks:
+            before = earlier.task(task.name)
+            tasks.append(task if before is None else msgspec.structs.replace(task, resources=before.resources))
+        group = msgspec.structs.replace(group, tasks=tuple(tasks))
+    return group
+
+
+def with_count(job: Job, group_name: str, count: int) -> Job:
+    """The job with another count for one group. Raises for unknown groups and counts out of range."""
+    group = job.group(group_name)
+    if group is None:
+        known = ", ".join(g.name for g in job.task_groups)
+        raise BadRequestError(
+            "job.unknown_group", f'task group "{group_name}" does not exist in job', f"it has: {known}"
+        )
+    if not 0 <= count <= COUNT_MAX:
+        raise BadRequestError("job.count", f"count {count} is not between 0 and {COUNT_MAX}")
+    if group.scaling is not None and group.scaling.enabled is not False:
+        low, high = group.scaling.min or 0, group.scaling.max
+        if count < low:
+            raise BadRequestError("job.count", f"group count was less than scaling policy minimum: {count} < {low}")
+        if high is not None and count > high:
+            raise BadRequestError("job.count", f"group count was greater than scaling policy maximum: {count} > {high}")
+    groups = tuple(
+        msgspec.structs.replace(g, count=count) if g.name == group_name else g for g in job.task_groups
+    )
+    return msgspec.structs.replace(job, task_groups=groups)
+
+
+def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None:
+    """Refuse a dispatch that the job's `parameterized` block does not allow."""
+    rules = parent.parameterized_job
+    if rules is None or parent.dispatched:
+        raise BadRequestError("job.not_parameterized", f'job "{parent.id}" is not a parameterized job')
+    if parent.stop:
+        raise BadRequestError("job.stopped", f'job "{parent.id}" is stopped', fix="register it again, then dispatch")
+    if len(payload) > PAYLOAD_MAX:
+        raise BadRequestError(
+            "job.payload", f"Payload exceeds maximum size; {len(payload)} > {PAYLOAD_MAX}", fix="pass a reference instead"
+        )
+    if rules.payload == "required" and not payload:
+        raise BadRequestError("job.payload", "Payload is not provided but required by parameterized job")
+    if rules.payload == "forbidden" and payload:
+        raise BadRequestError("job.payload", "Payload provided but forbidden by parameterized job")
+    allowed = {*rules.meta_required, *rules.meta_optional}
+    unknown = sorted(set(meta) - allowed)
+    if unknown:
+        raise BadRequestError(
+            "job.meta", f"Dispatch request included unpermitted metadata keys: {', '.join(unknown)}",
+            f"allowed: {', '.join(sorted(allowed)) or 'none'}",
+        )  # fmt: skip
+    missing = sorted(set(rules.meta_required) - set(meta))
+    if missing:
+        raise BadRequestError("job.meta", f"Dispatch did not provide required meta keys: {', '.join(missing)}")
+
+
+def dispatched(
+    parent: Job, *, payload: bytes, meta: Mapping[str, str], id_prefix: str, token: str, now: float, suffix: str
+) -> Job:
+    """The child job of one dispatch. suffix: eight hexadecimal digits."""
+    prefix = f"{id_prefix}-" if id_prefix else ""
+    child_id = f"{parent.id}{DISPATCH_MARK}{prefix}{int(now)}-{suffix}"
+    return msgspec.structs.replace(
+        _child(parent, child_id), dispatched=True, payload=payload or None, meta={**parent.meta, **meta},
+        dispatch_idempotency_token=token,
+    )  # fmt: skip
+
+
+def launched(parent: Job, launch_s: float) -> Job:
+    """The child job of one launch of a periodic job."""
+    return msgspec.structs.replace(_child(parent, f"{parent.id}{PERIODIC_MARK}{int(launch_s)}"), periodic=None)
+
+
+def _child(parent: Job, child_id: str) -> Job:
+    return msgspec.structs.replace(
+        parent, id=child_id, name=child_id, parent_id=parent.id, status=JobStatus.PENDING, status_description="",
+        stable=False, version=0, version_tag=None, create_index=0, modify_index=0, job_modify_index=0,
+    )  # fmt: skip
+
+
+def version_to_revert_to(
+    current: Job | None, target: Job | None, version: int, enforce_prior_version: int | None
+) -> Job:
+    """The stored version as a new registration. Raises if that makes no sense."""
+    if current is None:
+        raise NotFoundError("job.unknown", "job not found")
+    if enforce_prior_version is not None and current.version != enforce_prior_version:
+        raise ConflictError(
+            "job.moved_on", f"Current job has version {current.version}; enforcing version {enforce_prior_version}", status=500
+        )
+    if version == current.version:
+        raise BadRequestError(
+            "job.revert", f"can't revert to current version: {version}", f'job "{current.id}" runs version {version}', status=500
+        )
+    if target is None:
+        raise NotFoundError(
+            "job.unknown_version", f'job "{current.id}" in namespace "{current.namespace}" at version {version} not found',
+            fix=f"see the kept versions: rove job history {current.id}",
+        )  # fmt: skip
+    return msgspec.structs.replace(target, stable=False, version_tag=None)

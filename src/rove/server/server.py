@@ -1,0 +1,263 @@
+"""The server: owns the state, answers the API, and runs the loops while it leads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from rove.engine import Engine, Leadership
+from rove.errors import BadRequestError, NotFoundError
+from rove.ports import Clock, Ids
+from rove.ports.transport import Pipe, Stream
+from rove.server.collection import core as collection
+from rove.server.collection.loop import Collection
+from rove.server.evaluations.loop import Evaluations
+from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs
+from rove.server.nodes.loop import HeartbeatPolicy, Nodes
+from rove.server.state import (
+    Committed,
+    DeleteNodes,
+    PutSchedulerConfiguration,
+    ReconcileSummaries,
+    SetNodeEligibility,
+    Store,
+)
+from rove.structs.alloc import DesiredTransition
+from rove.structs.base import from_unix
+from rove.structs.evaluation import Trigger
+from rove.structs.job import Job, JobSubmission
+from rove.structs.messages import Kind
+from rove.structs.node import Eligibility, Node, NodeEvent, SchedulerConfiguration
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server has to know of its configuration. Addresses are host:port."""
+
+    name: str = "server"
+    region: str = "global"
+    datacenter: str = "dc1"
+    rpc_address: str = "127.0.0.1:4647"
+    workers: int = 0
+    """Evaluations scheduled at a time; 0: one per processor."""
+    heartbeat: HeartbeatPolicy = HeartbeatPolicy()
+    thresholds: collection.Thresholds = collection.Thresholds()
+
+
+class Server:
+    """One server of a region."""
+
+    def __init__(self, settings: ServerSettings, engine: Engine, clock: Clock, ids: Ids) -> None:
+        self.settings = settings
+        self.region = settings.region
+        self.name = settings.name
+        self.store = Store(engine, clock, ids)
+        self._engine = engine
+        self._clock = clock
+        self._ids = ids
+        self._leadership: Leadership | None = None
+        workers = settings.workers or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="scheduler")
+        self.nodes = Nodes(
+            self.store, clock, ids, region=settings.region, policy=settings.heartbeat,
+            servers=lambda: (settings.rpc_address,),
+        )  # fmt: skip
+        self.evaluations = Evaluations(self.store, clock, ids, self._threads, workers=workers)
+        self.jobs = Jobs(self.store, clock, ids, self._threads)
+        self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
+
+    async def start(self) -> None:
+        """Lead, load the state, and start the loops. Raises `RoveError` if the state cannot be used."""
+        self._leadership = await self._engine.campaign(self.name)
+        await self.store.open(self._leadership.token)
+        for damage in self.store.damage:
+            log.error("a part of the state could not be read and is left out: %s: %s", damage.where, damage.why)
+        self.store.on_commit(self._observe)
+        self.nodes.start()
+        self.evaluations.start()
+        self.collection.start()
+
+    async def stop(self) -> None:
+        """Stop the loops and close the state."""
+        await self.collection.stop()
+        await self.evaluations.stop()
+        await self.nodes.stop()
+        await self.store.close()
+        await self._engine.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _observe(self, committed: Committed) -> None:
+        self.nodes.observe(committed)
+        self.evaluations.observe(committed)
+
+    @property
+    def is_leader(self) -> bool:
+        """True while this server leads its region."""
+        return self._leadership is not None
+
+    @property
+    def leader_address(self) -> str:
+        """The leader's rpc address, '' if nobody leads."""
+        return self.settings.rpc_address if self.is_leader else ""
+
+    async def serve_node(self, pipe: Pipe, peer: str = "") -> None:
+        """Serve a node's connection until it closes."""
+        await self.nodes.serve(pipe, peer)
+
+    # -- jobs
+
+    async def register_job(
+        self, job: Job, *, submission: JobSubmission | None = None, enforce_index: bool = False, modify_index: int = 0,
+        preserve_counts: bool = False, preserve_resources: bool = False, eval_priority: int = 0,
+    ) -> JobRegistered:  # fmt: skip
+        """Store a job in canonical form and look at it."""
+        return await self.jobs.register(
+            job, submission=submission, enforce_index=enforce_index, modify_index=modify_index,
+            preserve_counts=preserve_counts, preserve_resources=preserve_resources, eval_priority=eval_priority,
+        )  # fmt: skip
+
+    async def deregister_job(
+        self, namespace: str, job_id: str, *, purge: bool = False, eval_priority: int = 0, no_shutdown_delay: bool = False
+    ) -> JobRegistered:
+        """Stop a job; with `purge`, forget it."""
+        return await self.jobs.deregister(
+            namespace, job_id, purge=purge, eval_priority=eval_priority, no_shutdown_delay=no_shutdown_delay
+        )
+
+    async def evaluate_job(self, namespace: str, job_id: str, *, force_reschedule: bool = False) -> JobRegistered:
+        """Look at a job again."""
+        return await self.jobs.evaluate(namespace, job_id, force_reschedule=force_reschedule)
+
+    async def plan_job(self, job: Job) -> JobPlan:
+        """Dry run of a registration."""
+        return await self.jobs.plan(job)
+
+    async def revert_job(
+        self, namespace: str, job_id: str, version: int, *, enforce_prior_version: int | None = None
+    ) -> JobRegistered:
+        """Register an older version as a new one."""
+        return await self.jobs.revert(namespace, job_id, version, enforce_prior_version=enforce_prior_version)
+
+    async def set_stability(self, namespace: str, job_id: str, version: int, stable: bool) -> int:
+        """Mark a version as (not) known to work."""
+        return await self.jobs.set_stability(namespace, job_id, version, stable)
+
+    async def scale_job(
+        self, namespace: str, job_id: str, group: str, count: int | None, *, message: str = "", error: bool = False,
+        meta: dict[str, Any] | None = None, enforce_index: bool = False, modify_index: int = 0,
+    ) -> JobRegistered:  # fmt: skip
+        """Change a group's count, or note a scaling event."""
+        return await self.jobs.scale(
+            namespace, job_id, group, count, message=message, error=error, meta=meta, enforce_index=enforce_index,
+            modify_index=modify_index,
+        )  # fmt: skip
+
+    async def dispatch_job(
+        self, namespace: str, job_id: str, *, payload: bytes = b"", meta: dict[str, str] | None = None,
+        id_prefix: str = "", idempotency_token: str = "",
+    ) -> JobDispatched:  # fmt: skip
+        """Start a child of a parameterized job."""
+        return await self.jobs.dispatch(
+            namespace, job_id, payload=payload, meta=meta, id_prefix=id_prefix, idempotency_token=idempotency_token
+        )
+
+    async def stop_alloc(
+        self, alloc_id: str, *, no_shutdown_delay: bool = False, reschedule: bool = False
+    ) -> JobRegistered:
+        """Stop an allocation; its job places another."""
+        wish = DesiredTransition(migrate=True, no_shutdown_delay=no_shutdown_delay or None, reschedule=reschedule or None)
+        evaluations, index = await self.jobs.set_transitions([alloc_id], wish, Trigger.ALLOC_STOP)
+        return JobRegistered(
+            eval_id=evaluations[0].id if evaluations else "", eval_create_index=index, index=index
+        )
+
+    # -- nodes
+
+    async def evaluate_node(self, node_id: str) -> tuple[list[str], int]:
+        """Look again at every job on a node. Returns the evaluations' ids and the index."""
+        node = self._node(node_id)
+        evaluations = self.nodes.evaluations_for([node.id], Trigger.NODE_UPDATE)
+        index = await self.jobs.store_evaluations(evaluations)
+        return [evaluation.id for evaluation in evaluations], index
+
+    async def set_eligibility(self, node_id: str, eligibility: Eligibility) -> tuple[list[str], int]:
+        """Allow or forbid new allocations on a node."""
+        node = self._node(node_id)
+        if node.drain_strategy is not None and eligibility is Eligibility.ELIGIBLE:
+            raise BadRequestError(
+                "node.draining", "can not set node's scheduling eligibility to eligible while it is draining", status=500,
+                fix="end the drain first: rove node drain -disable",
+            )  # fmt: skip
+        becomes_eligible = eligibility is Eligibility.ELIGIBLE and node.scheduling_eligibility is not eligibility
+        evaluations = self.nodes.evaluations_for([node.id], Trigger.NODE_UPDATE) if becomes_eligible else ()
+        event = NodeEvent(
+            message=f"node marked as {eligibility} for scheduling", subsystem="Cluster",
+            timestamp=from_unix(self._clock.now()),
+        )  # fmt: skip
+        index = await self.store.commit(
+            SetNodeEligibility(node_id=node.id, eligibility=eligibility, event=event, evaluations=evaluations)
+        )
+        return [evaluation.id for evaluation in evaluations], index
+
+    async def purge_node(self, node_id: str) -> tuple[list[str], int]:
+        """Forget a node; what ran there is lost and replaced."""
+        node = self._node(node_id)
+        evaluations = self.nodes.evaluations_for([node.id], Trigger.NODE_UPDATE)
+        index = await self.store.commit(DeleteNodes(node_ids=(node.id,), evaluations=evaluations))
+        await self.nodes.drop(node.id)
+        return [evaluation.id for evaluation in evaluations], index
+
+    def _node(self, node_id: str) -> Node:
+        node = self.store.head().node(node_id)
+        if node is None:
+            raise NotFoundError("node.unknown", "node not found", f'there is no node "{node_id}"')
+        return node
+
+    async def call_node(self, node_id: str, kind: Kind, body: Any, reply: type[T], timeout_s: float = 10.0) -> T:
+        """Ask a node. Raises `UnavailableError` if it is not connected, or the node's own error."""
+        return await self.nodes.call(node_id, kind, body, reply, timeout_s)
+
+    async def open_node(self, node_id: str, kind: Kind, body: Any) -> Stream:
+        """Open a stream to a node."""
+        return await self.nodes.open(node_id, kind, body)
+
+    # -- operation
+
+    async def set_scheduler_configuration(
+        self, configuration: SchedulerConfiguration, *, cas: int | None = None
+    ) -> tuple[bool, int]:
+        """Replace the scheduler's settings; with `cas`, only if they were last modified at that index."""
+        head = self.store.head()
+        if cas is not None and head.scheduler_configuration().modify_index != cas:
+            return False, head.index
+        return True, await self.store.commit(PutSchedulerConfiguration(configuration=configuration))
+
+    async def collect_garbage(self) -> None:
+        """Forget everything that is over, now."""
+        await self.collection.collect(collection.AT_ONCE)
+
+    async def reconcile_summaries(self) -> None:
+        """Count every job's summary anew."""
+        await self.store.commit(ReconcileSummaries())
+
+    def members(self) -> list[dict[str, Any]]:
+        """The servers, in the shape of Nomad's member list."""
+        host, _, port = self.settings.rpc_address.rpartition(":")
+        return [
+            {
+                "Name": f"{self.name}.{self.region}", "Addr": host, "Port": int(port), "Status": "alive",
+                "Tags": {
+                    "role": "nomad", "region": self.region, "dc": self.settings.datacenter, "build": "1.9.0",
+                    "port": port, "bootstrap": "1", "id": self.name,
+                },
+                "ProtocolMin": 1, "ProtocolMax": 5, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4,
+            }
+        ]  # fmt: skip
+
