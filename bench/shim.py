@@ -1,6 +1,6 @@
 """What a raw_exec task costs: memory of its helper, time to start, to notice its end, to be killed.
 
-    python bench/shim.py [--tasks 200]
+python bench/shim.py [--tasks 200]
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def show_addresses(allocation: dict[str, Any]) -> None:
         url = f"http://{port['HostIP'] or '127.0.0.1'}:{port['Value']}/"
         print(f"address of {port['Label']}: {url}")
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - an address that we made
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 print(f"  answers: {answer.read(200).decode(errors='replace').strip()}")
         except OSError as error:
             print(f"  does not answer: {error}")
@@ -140,9 +140,14 @@ def make_image() -> str:
         archive = subprocess.run(["tar", "-C", folder, "-c", "."], capture_output=True, check=True)
         command = 'CMD ["/bin/httpd", "-f", "-p", "8080", "-h", "/www"]'
         made = subprocess.run(
-            ["docker", "import", "--change", command, "-", IMAGE], input=archive.stdout, capture_output=True, check=False
+            ["docker", "import", "--change", command, "-", IMAGE],
+            input=archive.stdout,
+            capture_output=True,
+            check=False,
         )
-    return "" if made.returncode == 0 else f"the image could not be made: {made.stderr.decode(errors='replace').strip()}"
+    return (
+        "" if made.returncode == 0 else f"the image could not be made: {made.stderr.decode(errors='replace').strip()}"
+    )
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -48,7 +48,14 @@ def _start_dockerd() -> str:
     log = SERVICES_DIR / "dockerd.log"
     for stale in (Path("/var/run/docker.pid"), Path(DOCKER_SOCKET)):
         stale.unlink(missing_ok=True)
-    command = ["dockerd", "--data-root", str(SERVICES_DIR / "docker"), "-H", f"unix://{DOCKER_SOCKET}", "--live-restore"]
+    command = [
+        "dockerd",
+        "--data-root",
+        str(SERVICES_DIR / "docker"),
+        "-H",
+        f"unix://{DOCKER_SOCKET}",
+        "--live-restore",
+    ]
     with log.open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
@@ -90,14 +97,32 @@ def busybox_image(docker_engine: str) -> str:
         root = Path(folder)
         (root / "bin").mkdir()
         shutil.copy("/bin/busybox", root / "bin" / "busybox")
-        for applet in ("sh", "httpd", "sleep", "cat", "echo", "ls", "env", "nc", "true", "false", "id", "dd", "yes", "kill"):
+        for applet in (
+            "sh",
+            "httpd",
+            "sleep",
+            "cat",
+            "echo",
+            "ls",
+            "env",
+            "nc",
+            "true",
+            "false",
+            "id",
+            "dd",
+            "yes",
+            "kill",
+        ):
             (root / "bin" / applet).symlink_to("busybox")
         (root / "tmp").mkdir()
         (root / "etc").mkdir()
         (root / "etc" / "passwd").write_text("root:x:0:0:root:/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n")
         tar = subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE)
         subprocess.run(
-            ["docker", "import", "--change", 'CMD ["/bin/sh"]', "-", name], stdin=tar.stdout, check=True, capture_output=True
+            ["docker", "import", "--change", 'CMD ["/bin/sh"]', "-", name],
+            stdin=tar.stdout,
+            check=True,
+            capture_output=True,
         )
         tar.wait()
     return name
@@ -119,9 +144,7 @@ def image_registry(docker_engine: str, tmp_path_factory: pytest.TempPathFactory)
     port = free_port()
     config = folder / "registry.yml"
     config.write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)

@@ -1,7 +1,7 @@
 """The HTTP API: Nomad's `/v1`, decoded, authorised, called and encoded, one file a resource.
 
-    app = create_app(Backend(server=server, client=client, agent=AgentInfo(...), region="global"))
-    mount_internal(app, serve_node)      # only on the agents' own listener (port 4647)
+app = create_app(Backend(server=server, client=client, agent=AgentInfo(...), region="global"))
+mount_internal(app, serve_node)      # only on the agents' own listener (port 4647)
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ class Service:
 
     def _wrong_method(self, request: web.Request, by_method: Mapping[str, Route]) -> web.Response:
         allowed = ", ".join(sorted(by_method))
-        return text_response(f"method {request.method[:16]} is not allowed here; allowed: {allowed}", 405, {"Allow": allowed})
+        return text_response(
+            f"method {request.method[:16]} is not allowed here; allowed: {allowed}", 405, {"Allow": allowed}
+        )
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -107,5 +109,3 @@ def refuse_foreign_origin(request: web.Request) -> None:
             "request.origin", "requests from pages of another origin are refused",
             fix="use the page of this agent, or a client outside a browser",
         )  # fmt: skip
-
-

@@ -162,7 +162,9 @@ def convert_body(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(fold(value, kind), kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise BadRequestError("request.type", "the request body has a wrong type in it", why=str(error)) from None
+        raise BadRequestError(
+            "request.type", "the request body has a wrong type in it", why=str(error)
+        ) from None
 
 
 def _too_large(limit: int) -> TooLargeError:

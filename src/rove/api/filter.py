@@ -70,7 +70,9 @@ def parse_filter(text: str) -> Filter:
 
 def filter_error(why: str) -> BadRequestError:
     """The error of a filter; clients look for its first words."""
-    return BadRequestError("request.filter", "failed to create result paginator: the filter cannot be used", why)
+    return BadRequestError(
+        "request.filter", "failed to create result paginator: the filter cannot be used", why
+    )
 
 
 class _Token(msgspec.Struct, frozen=True):

@@ -59,9 +59,13 @@ class Forwarder:
 
     def _checked(self, call: Call, addresses: Sequence[str], missing: str) -> Sequence[str]:
         if not addresses:
-            raise UnavailableError("forward.no_path", missing or "nobody to forward to", "no address is known")
+            raise UnavailableError(
+                "forward.no_path", missing or "nobody to forward to", "no address is known"
+            )
         if hops(call.request) >= MAX_HOPS:
-            raise UnavailableError("forward.loop", "the request was forwarded too often", "no leader was found")
+            raise UnavailableError(
+                "forward.loop", "the request was forwarded too often", "no leader was found"
+            )
         return random.sample(addresses, len(addresses))
 
     def _is_here(self, call: Call) -> bool:
@@ -121,9 +125,13 @@ class Forwarder:
         for address in addresses:
             url = aiohttp.client.URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
             try:
-                upstream = await self._http().ws_connect(url, headers=_socket_headers(request), max_msg_size=0)
+                upstream = await self._http().ws_connect(
+                    url, headers=_socket_headers(request), max_msg_size=0
+                )
             except aiohttp.WSServerHandshakeError as error:
-                raise RoveError("forward.refused", "the server refused", error.message, status=error.status) from None
+                raise RoveError(
+                    "forward.refused", "the server refused", error.message, status=error.status
+                ) from None
             except aiohttp.ClientError as error:
                 last = error
                 continue
@@ -157,7 +165,9 @@ def _socket_headers(request: web.Request) -> CIMultiDict[str]:
 
 async def _copy_response(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
     headers: CIMultiDict[str] = CIMultiDict(
-        (name, value) for name, value in upstream.headers.items() if name.lower() not in _HOP_BY_HOP | {"date", "server"}
+        (name, value)
+        for name, value in upstream.headers.items()
+        if name.lower() not in _HOP_BY_HOP | {"date", "server"}
     )
     headers.update(FIXED_HEADERS)
     length = upstream.headers.get("Content-Length")
@@ -173,7 +183,9 @@ async def _copy_response(request: web.Request, upstream: aiohttp.ClientResponse)
     return response
 
 
-async def _join_sockets(request: web.Request, upstream: aiohttp.ClientWebSocketResponse) -> web.WebSocketResponse:
+async def _join_sockets(
+    request: web.Request, upstream: aiohttp.ClientWebSocketResponse
+) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(max_msg_size=0)
     await socket.prepare(request)
     there = asyncio.ensure_future(_pump(socket, upstream))

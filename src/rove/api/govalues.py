@@ -60,4 +60,8 @@ def bad_value(name: str, text: str, wanted: str) -> BadRequestError:
 def shown(text: str, limit: int = 128) -> str:
     """Foreign text made safe for an error: quoted, control characters escaped, cut."""
     cut = text if len(text) <= limit else text[:limit] + "..."
-    return '"' + "".join(c if c.isprintable() and c != '"' else c.encode("unicode_escape").decode() for c in cut) + '"'
+    return (
+        '"'
+        + "".join(c if c.isprintable() and c != '"' else c.encode("unicode_escape").decode() for c in cut)
+        + '"'
+    )

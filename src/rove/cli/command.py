@@ -70,7 +70,7 @@ def go_arguments(params: Sequence[click.Parameter], args: Sequence[str], *, inte
         written, equals, value = arg.partition("=")
         name = _known(options, written)
         if name is None:
-            found.append(arg if len(written) <= 2 else "--" + arg.lstrip("-"))
+            found.append(arg if len(written) <= 2 or _bundle(options, arg) else "--" + arg.lstrip("-"))
             continue
         if options[name].is_flag or options[name].count:
             found += _flag(name, value, bool(equals))
@@ -89,6 +89,12 @@ def _known(options: dict[str, click.Option], written: str) -> str | None:
         if name in options:
             return name
     return None
+
+
+def _bundle(options: dict[str, click.Option], arg: str) -> bool:
+    """Whether this is several one-letter switches in one word, as in ``-it``."""
+    letters = arg[1:]
+    return all(f"-{letter}" in options and options[f"-{letter}"].is_flag for letter in letters)
 
 
 def _flag(name: str, value: str, has_value: bool) -> list[str]:

@@ -46,7 +46,7 @@ def decode_api_job(raw: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
 
 def job_to_api(job: Job) -> dict[str, Any]:
     """The job as plain values with the API's keys, ready for JSON; an empty list is [], never null."""
-    value: dict[str, Any] = msgspec.to_builtins(job)
+    value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(job))
     return value
 
 

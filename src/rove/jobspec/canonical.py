@@ -75,7 +75,7 @@ def prune(value: Any) -> Any:
             continue
         if kind is dict:
             out[key] = item.copy() if key in ("Config", "Policy", "Meta", "Env") else prune(item)
-        elif kind is list:
+        elif kind is list or kind is tuple:
             out[key] = [prune(each) if type(each) is dict else each for each in item if each is not None]
         else:
             out[key] = item
@@ -114,7 +114,7 @@ def _settle_job(job: Api, kind: str) -> None:
     for each in job.get("Affinities", ()):
         _settle_operand(each)
     outer = {
-        "Update": _outer_update(job.get("Update"), kind),
+        "Update": _outer_update(job.get("Update")),
         "ReschedulePolicy": job.pop("Reschedule", None),
         "Migrate": job.pop("Migrate", None),
     }
@@ -127,10 +127,10 @@ def _settle_job(job: Api, kind: str) -> None:
         del job["Update"]
 
 
-def _outer_update(update: Api | None, kind: str) -> Api | None:
+def _outer_update(update: Api | None) -> Api | None:
     """What the groups inherit. A stored job carries zeros here that mean "see the groups"."""
     if update is None:
-        return UPDATE if kind in ROLLING else None
+        return None
     if update.get("HealthCheck") == "":
         return {key: update[key] for key in _JOB_UPDATE_KEYS if key in update}
     return update
@@ -151,6 +151,7 @@ def _merged(outer: Api | None, inner: Api | None, defaults: Api | None) -> Api |
 def _settle_group(group: Api, job: Api, kind: str, outer: Mapping[str, Api | None]) -> None:
     _settle_count(group, job)
     rolling = kind in ROLLING
+    given = group.get("Update")
     policies = {
         "Update": _merged(outer["Update"], group.get("Update"), UPDATE if rolling else None),
         "ReschedulePolicy": _merged(
@@ -163,6 +164,8 @@ def _settle_group(group: Api, job: Api, kind: str, outer: Mapping[str, Api | Non
             group.pop(key, None)
         else:
             group[key] = value
+    if rolling:
+        _settle_deadline(group["Update"], outer["Update"], given)
     group["RestartPolicy"] = {**RESTART[kind], **group.get("RestartPolicy", {})}
     for each in (*group.get("Constraints", ()), *group.get("Affinities", ())):
         _settle_operand(each)
@@ -177,6 +180,14 @@ def _settle_group(group: Api, job: Api, kind: str, outer: Mapping[str, Api | Non
     for name, volume in group.get("Volumes", {}).items():
         if not volume.get("Name"):
             volume["Name"] = name
+
+
+def _settle_deadline(update: Api, outer: Api | None, inner: Api | None) -> None:
+    """A long healthy_deadline moves the progress_deadline that nobody set, instead of contradicting it."""
+    if "ProgressDeadline" in (outer or {}) or "ProgressDeadline" in (inner or {}):
+        return
+    if update["HealthyDeadline"] >= update["ProgressDeadline"]:
+        update["ProgressDeadline"] = update["HealthyDeadline"] + 5 * MINUTE
 
 
 def _settle_count(group: Api, job: Api) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rove.structs.base import SECOND
 
+from .places import nth
 from .durations import INT64_MAX, parse_duration
 from .hcl import Diagnostic, Range
 from .hcl.module import EvalAttribute, EvalBlock, EvalBody
@@ -19,11 +20,6 @@ from .schema import JOB, Attr, Body, Kind, Nest
 Api = dict[str, Any]
 _REFUSED: Any = object()
 DEPTH_MAX = 64
-
-
-def nth(name: str, index: int) -> str:
-    """How the block of that index (from 0) among its equals is called: ``service``, ``service[2]``."""
-    return f"{name}[{index + 1}]" if index else name
 
 
 class Reading:

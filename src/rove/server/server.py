@@ -66,9 +66,13 @@ class Server:
         workers = settings.workers or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="scheduler")
         self.nodes = Nodes(
-            self.store, clock, ids, region=settings.region, policy=settings.heartbeat,
+            self.store,
+            clock,
+            ids,
+            region=settings.region,
+            policy=settings.heartbeat,
             servers=lambda: (settings.rpc_address,),
-        )  # fmt: skip
+        )
         self.evaluations = Evaluations(self.store, clock, ids, self._threads, workers=workers)
         self.jobs = Jobs(self.store, clock, ids, self._threads)
         self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
@@ -114,17 +118,35 @@ class Server:
     # -- jobs
 
     async def register_job(
-        self, job: Job, *, submission: JobSubmission | None = None, enforce_index: bool = False, modify_index: int = 0,
-        preserve_counts: bool = False, preserve_resources: bool = False, eval_priority: int = 0,
-    ) -> JobRegistered:  # fmt: skip
+        self,
+        job: Job,
+        *,
+        submission: JobSubmission | None = None,
+        enforce_index: bool = False,
+        modify_index: int = 0,
+        preserve_counts: bool = False,
+        preserve_resources: bool = False,
+        eval_priority: int = 0,
+    ) -> JobRegistered:
         """Store a job in canonical form and look at it."""
         return await self.jobs.register(
-            job, submission=submission, enforce_index=enforce_index, modify_index=modify_index,
-            preserve_counts=preserve_counts, preserve_resources=preserve_resources, eval_priority=eval_priority,
-        )  # fmt: skip
+            job,
+            submission=submission,
+            enforce_index=enforce_index,
+            modify_index=modify_index,
+            preserve_counts=preserve_counts,
+            preserve_resources=preserve_resources,
+            eval_priority=eval_priority,
+        )
 
     async def deregister_job(
-        self, namespace: str, job_id: str, *, purge: bool = False, eval_priority: int = 0, no_shutdown_delay: bool = False
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        purge: bool = False,
+        eval_priority: int = 0,
+        no_shutdown_delay: bool = False,
     ) -> JobRegistered:
         """Stop a job; with `purge`, forget it."""
         return await self.jobs.deregister(
@@ -150,33 +172,60 @@ class Server:
         return await self.jobs.set_stability(namespace, job_id, version, stable)
 
     async def scale_job(
-        self, namespace: str, job_id: str, group: str, count: int | None, *, message: str = "", error: bool = False,
-        meta: dict[str, Any] | None = None, enforce_index: bool = False, modify_index: int = 0,
-    ) -> JobRegistered:  # fmt: skip
+        self,
+        namespace: str,
+        job_id: str,
+        group: str,
+        count: int | None,
+        *,
+        message: str = "",
+        error: bool = False,
+        meta: dict[str, Any] | None = None,
+        enforce_index: bool = False,
+        modify_index: int = 0,
+    ) -> JobRegistered:
         """Change a group's count, or note a scaling event."""
         return await self.jobs.scale(
-            namespace, job_id, group, count, message=message, error=error, meta=meta, enforce_index=enforce_index,
+            namespace,
+            job_id,
+            group,
+            count,
+            message=message,
+            error=error,
+            meta=meta,
+            enforce_index=enforce_index,
             modify_index=modify_index,
-        )  # fmt: skip
+        )
 
     async def dispatch_job(
-        self, namespace: str, job_id: str, *, payload: bytes = b"", meta: dict[str, str] | None = None,
-        id_prefix: str = "", idempotency_token: str = "",
-    ) -> JobDispatched:  # fmt: skip
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        payload: bytes = b"",
+        meta: dict[str, str] | None = None,
+        id_prefix: str = "",
+        idempotency_token: str = "",
+    ) -> JobDispatched:
         """Start a child of a parameterized job."""
         return await self.jobs.dispatch(
-            namespace, job_id, payload=payload, meta=meta, id_prefix=id_prefix, idempotency_token=idempotency_token
+            namespace,
+            job_id,
+            payload=payload,
+            meta=meta,
+            id_prefix=id_prefix,
+            idempotency_token=idempotency_token,
         )
 
     async def stop_alloc(
         self, alloc_id: str, *, no_shutdown_delay: bool = False, reschedule: bool = False
     ) -> JobRegistered:
         """Stop an allocation; its job places another."""
-        wish = DesiredTransition(migrate=True, no_shutdown_delay=no_shutdown_delay or None, reschedule=reschedule or None)
-        evaluations, index = await self.jobs.set_transitions([alloc_id], wish, Trigger.ALLOC_STOP)
-        return JobRegistered(
-            eval_id=evaluations[0].id if evaluations else "", eval_create_index=index, index=index
+        wish = DesiredTransition(
+            migrate=True, no_shutdown_delay=no_shutdown_delay or None, reschedule=reschedule or None
         )
+        evaluations, index = await self.jobs.set_transitions([alloc_id], wish, Trigger.ALLOC_STOP)
+        return JobRegistered(eval_id=evaluations[0].id if evaluations else "", eval_create_index=index, index=index)
 
     # -- nodes
 
@@ -192,15 +241,18 @@ class Server:
         node = self._node(node_id)
         if node.drain_strategy is not None and eligibility is Eligibility.ELIGIBLE:
             raise BadRequestError(
-                "node.draining", "can not set node's scheduling eligibility to eligible while it is draining", status=500,
+                "node.draining",
+                "can not set node's scheduling eligibility to eligible while it is draining",
+                status=500,
                 fix="end the drain first: rove node drain -disable",
-            )  # fmt: skip
+            )
         becomes_eligible = eligibility is Eligibility.ELIGIBLE and node.scheduling_eligibility is not eligibility
         evaluations = self.nodes.evaluations_for([node.id], Trigger.NODE_UPDATE) if becomes_eligible else ()
         event = NodeEvent(
-            message=f"node marked as {eligibility} for scheduling", subsystem="Cluster",
+            message=f"node marked as {eligibility} for scheduling",
+            subsystem="Cluster",
             timestamp=from_unix(self._clock.now()),
-        )  # fmt: skip
+        )
         index = await self.store.commit(
             SetNodeEligibility(node_id=node.id, eligibility=eligibility, event=event, evaluations=evaluations)
         )
@@ -252,12 +304,24 @@ class Server:
         host, _, port = self.settings.rpc_address.rpartition(":")
         return [
             {
-                "Name": f"{self.name}.{self.region}", "Addr": host, "Port": int(port), "Status": "alive",
+                "Name": f"{self.name}.{self.region}",
+                "Addr": host,
+                "Port": int(port),
+                "Status": "alive",
                 "Tags": {
-                    "role": "nomad", "region": self.region, "dc": self.settings.datacenter, "build": "1.9.0",
-                    "port": port, "bootstrap": "1", "id": self.name,
+                    "role": "nomad",
+                    "region": self.region,
+                    "dc": self.settings.datacenter,
+                    "build": "1.9.0",
+                    "port": port,
+                    "bootstrap": "1",
+                    "id": self.name,
                 },
-                "ProtocolMin": 1, "ProtocolMax": 5, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4,
+                "ProtocolMin": 1,
+                "ProtocolMax": 5,
+                "ProtocolCur": 2,
+                "DelegateMin": 2,
+                "DelegateMax": 5,
+                "DelegateCur": 4,
             }
-        ]  # fmt: skip
-
+        ]

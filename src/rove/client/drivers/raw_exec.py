@@ -195,7 +195,7 @@ class RawTask:
             raise DriverError(error.what) from None
 
     async def kill(self, signal: str, timeout_s: float) -> None:
-        """Ask, then force. Raises `DriverError` for an unknown signal or a task the kernel does not let go."""
+        """Ask, then force. Raises `DriverError` for an unknown signal or a task that the kernel holds."""
         try:
             await self._handle.kill(signal or "SIGINT", timeout_s)
         except ShimError as error:

@@ -35,6 +35,8 @@ EXIT_FILE = "exit"
 LOCK_FILE = "lock"
 CONTROL_SOCKET = "ctl"
 NOTE_FILE = "shim.log"
+EXIT_RESERVE = f".{EXIT_FILE}"
+"""Disk space for the exit file, taken at the start: a full disk must not cost the exit code."""
 
 FILE_SIZE_MAX = 16 * 1024 * 1024
 """Bytes. A larger file is not ours, whatever its name."""

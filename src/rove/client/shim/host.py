@@ -48,6 +48,7 @@ from rove.client.shim.logs import wall_clock
 from rove.client.shim.sessions import ShimExec, open_session
 from rove.client.shim.stats import GroupMeter, ProcScan, Usage, usage_of
 from rove.client.shim.waiting import read_all, wait_readable
+from rove.client.shim.zygote import LAUNCH
 
 LAUNCH_TIMEOUT_S = 30.0
 LAUNCH_TRIES = 3
@@ -136,7 +137,7 @@ class ShimHost:
     async def _launch(self, spec: LaunchSpec) -> Handle:
         _prepare(spec)
         for _ in range(LAUNCH_TRIES):
-            report = await self._order({"op": "launch", "state_dir": spec.state_dir})
+            report = await self._order(LAUNCH + os.fsencode(spec.state_dir))
             if report:
                 record = _pid_record(decode_report(report))
                 if isinstance(record, Unreadable):
@@ -146,7 +147,7 @@ class ShimHost:
                 return handle  # the shim died right after the start
         raise ShimError("the process that starts tasks keeps dying", recoverable=True)
 
-    async def _order(self, order: dict[str, Any]) -> bytes:
+    async def _order(self, order: bytes) -> bytes:
         """The report of whoever the zygote forked; b"" if it died without one."""
         report, theirs = os.pipe()
         os.set_blocking(report, False)

@@ -62,14 +62,13 @@ class ZygoteLink:
         async with self._lock:
             await self._connected()
 
-    async def send(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        """Hand over an order. Raises `ShimError` if no zygote can be had."""
-        data = json.dumps(order).encode()
+    async def send(self, order: bytes, descriptors: list[int]) -> None:
+        """Hand over an order of `zygote`. Raises `ShimError` if no zygote can be had."""
         async with self._lock:
             for _ in range(SEND_TRIES):
                 sock = await self._connected()
                 try:
-                    return await _send(sock, data, descriptors)
+                    return await _send(sock, order, descriptors)
                 except ConnectionError:
                     self._drop()
         raise ShimError("the process that starts tasks keeps dying", recoverable=True)

@@ -76,8 +76,9 @@ class LogStream:
     and noted, and the next chunk is tried again.
     """
 
-    def __init__(self, dir_fd: int, base: str, max_files: int, max_bytes: int, notes: Notes) -> None:
-        self._dir_fd = dir_fd
+    def __init__(self, log_dir: str, base: str, max_files: int, max_bytes: int, notes: Notes) -> None:
+        self._log_dir = log_dir
+        self._dir_fd = -1
         self._base = base
         self._max_files = max_files
         self._max_bytes = max_bytes
@@ -101,7 +102,13 @@ class LogStream:
                 return
 
     def close(self) -> None:
-        """Close the file at hand. Never raises."""
+        """Close the file and the directory. Never raises."""
+        self._close_file()
+        if self._dir_fd >= 0:
+            os.close(self._dir_fd)
+            self._dir_fd = -1
+
+    def _close_file(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -145,6 +152,8 @@ class LogStream:
 
     def _continue(self) -> None:
         """Open the newest file if it has room, else a new one."""
+        if self._dir_fd < 0:
+            self._dir_fd = os.open(self._log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         known = indexes(self._dir_fd, self._base)
         if not known:
             self._create(0)
@@ -182,7 +191,7 @@ class LogStream:
             os.rename(name, f".{name}.{wall_clock()}", src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
 
     def _take(self, fd: int, index: int, size: int) -> None:
-        self.close()
+        self._close_file()
         self._fd, self._index, self._size, self._tail_is_line = fd, index, size, True
 
     def _rotate(self) -> None:

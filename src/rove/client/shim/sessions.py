@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from rove.client.shim.contract import ExecSpec, ExitRecord, Unreadable, decode_exit, encode
 from rove.client.shim.link import ShimError, ZygoteLink, decode_report
 from rove.client.shim.waiting import read_some, write_all
+from rove.client.shim.zygote import EXEC
 
 QUEUE_PIECES = 16
 EXIT_UNKNOWN = 255
@@ -137,7 +138,7 @@ async def open_session(link: ZygoteLink, spec: ExecSpec) -> ShimExec:
     ours, control = socket.socketpair()
     try:
         try:
-            await link.send({"op": "exec"}, [control.fileno(), *theirs])
+            await link.send(EXEC, [control.fileno(), *theirs])
         finally:
             control.close()
             for fd in set(theirs):

@@ -1,7 +1,9 @@
-"""The shim: a small process that starts one task, keeps its output, and writes down how it ended.
+"""The shim: a small process that keeps one task's output, obeys orders, and writes down how it ended.
 
 It outlives the agent and the zygote it was forked from. It is the subreaper of everything the task
-starts, so no descendant gets away from it. Standard library only.
+starts, so no descendant gets away from it. The start itself is done by `starter` in a child that leaves
+again: whatever code a process runs costs it private memory, and the shim is the one that stays.
+Standard library only.
 
 Orders come over the SEQPACKET socket `ctl`, one JSON object a message, each answered by one:
 
@@ -30,35 +32,21 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from rove.client.shim import cgroup, procfs
-from rove.client.shim.become import (
-    PR_SET_CHILD_SUBREAPER,
-    PR_SET_NAME,
-    Child,
-    Identity,
-    abandon,
-    fork_child,
-    prctl,
-    release,
-)
+from rove.client.shim import cgroup, procfs, starter
+from rove.client.shim.become import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, prctl
 from rove.client.shim.contract import (
     CONTROL_SOCKET,
     EXIT_FILE,
-    KIND_PROCESS,
+    EXIT_RESERVE,
     LOCK_FILE,
-    PID_FILE,
-    STDIN_NULL,
     ExitRecord,
-    LaunchSpec,
-    Limits,
-    PidRecord,
     Rusage,
     StartError,
     Unreadable,
     control_path,
     encode,
     plain,
-    read_spec,
+    read_pid,
     remove_file,
     sync_dir,
     write_file,
@@ -68,19 +56,13 @@ from rove.client.shim.logs import LogStream, Notes, wall_clock
 CHUNK_BYTES = 64 * 1024
 ORDER_BYTES_MAX = 64 * 1024
 CLIENTS_MAX = 16
-RESERVE_BYTES = 4096
 EXIT_WRITE_TRIES = 60
 EXIT_WRITE_PAUSE_S = 1.0
 FORCE_TRIES = 500
 FORCE_PAUSE_S = 0.01
 
-_EXIT_RESERVE = f".{EXIT_FILE}"
-
-
-class _StartFailed(Exception):
-    def __init__(self, error: StartError) -> None:
-        super().__init__(error.text)
-        self.error = error
+_DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE,
+            signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGXFSZ)  # fmt: skip
 
 
 def run(state_dir: str, report_fd: int, layout: cgroup.Layout) -> NoReturn:
@@ -89,174 +71,82 @@ def run(state_dir: str, report_fd: int, layout: cgroup.Layout) -> NoReturn:
     report_fd: pipe that is told once, in JSON, `{"ok": true, "pid": <PidRecord>}` or
     `{"ok": false, "error": <StartError>}`, and then closed.
     """
-    notes = Notes(state_dir)
     try:
         _detach()
-        task = _start(state_dir, report_fd, layout, notes)
-        task.supervise()
-    except _StartFailed as failure:
-        _report(report_fd, {"ok": False, "error": plain(failure.error)})
+        lock_fd = _lock(state_dir)
+        if lock_fd < 0:
+            starter.report(report_fd, {"ok": False, "error": plain(_lock_error(state_dir))})
+            os._exit(1)
+        task = _start(state_dir, report_fd, layout)
+        os.close(report_fd)
+        if task is not None:
+            task.supervise()
     except BaseException as failure:
-        notes.write(f"the shim failed: {type(failure).__name__}: {failure}")
-        _report(report_fd, {"ok": False, "error": plain(StartError("shim", 0, f"{failure}"))})
+        Notes(state_dir).write(f"the shim failed: {type(failure).__name__}: {failure}")
         os._exit(1)
     os._exit(0)
 
 
 def _detach() -> None:
     """A session of its own, deaf to signals meant for the agent, foster parent of all descendants."""
-    if os.getsid(0) != os.getpid():
-        os.setsid()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE,
-                   signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGXFSZ):  # fmt: skip
+    os.setsid()
+    for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
-    os.umask(0o022)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_NAME, b"rove-shim")
 
 
-def _report(report_fd: int, report: dict[str, Any]) -> None:
-    """Tell the starter; it may have died, which changes nothing."""
-    try:
-        os.write(report_fd, json.dumps(report).encode())
-        os.close(report_fd)
-    except OSError:
-        pass
-
-
-def _start(state_dir: str, report_fd: int, layout: cgroup.Layout, notes: Notes) -> Task:
-    spec = read_spec(state_dir)
-    if isinstance(spec, Unreadable):
-        raise _StartFailed(StartError("spec", 0, f"the task's description cannot be used: {spec.detail}"))
-    lock_fd = _lock(state_dir)
-    runtime = RUNTIMES.get(spec.kind)
-    if runtime is None:
-        raise _StartFailed(StartError("kind", 0, f"this shim cannot run tasks of kind {spec.kind!r}"))
-    task = Task(spec, state_dir, lock_fd, notes)
-    try:
-        task.record = runtime(task, layout)
-    except _StartFailed as failure:
-        task.never_ran(failure.error)
-        raise
-    _report(report_fd, {"ok": True, "pid": plain(task.record)})
-    return task
-
-
 def _lock(state_dir: str) -> int:
-    """Hold the task's lock for life: two shims never run one task."""
+    """Hold the task's lock for life: two shims never run one task. -1 if it cannot be had."""
     try:
         fd = os.open(f"{state_dir}/{LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _StartFailed(StartError("lock", 0, "another shim already runs this task")) from None
-    except OSError as error:
-        raise _failed("state", error, "the state directory cannot be used") from None
+    except OSError:
+        return -1
     return fd
 
 
-def _failed(stage: str, error: OSError, what: str) -> _StartFailed:
-    return _StartFailed(StartError(stage, error.errno or 0, f"{what}: {error.strerror}"))
+def _lock_error(state_dir: str) -> StartError:
+    if os.access(f"{state_dir}/{LOCK_FILE}", os.W_OK):
+        return StartError("lock", 0, "another shim already runs this task")
+    return StartError("state", 0, "the task's state directory cannot be used")
 
 
-def _identity(spec: LaunchSpec) -> Identity:
-    return Identity(
-        argv=spec.argv,
-        path=spec.path,
-        env=spec.env,
-        cwd=spec.cwd,
-        uid=spec.uid,
-        gid=spec.gid,
-        groups=spec.groups,
-        umask=spec.umask,
-        rlimits=spec.rlimits,
-        no_new_privs=spec.no_new_privs,
-    )
-
-
-def start_process(task: Task, layout: cgroup.Layout) -> PidRecord:
-    """Run a plain program: group, pipes, fork, limits, `pid` file, and only then exec. Raises _StartFailed.
-
-    The child waits until its pid is safely on disk, so nothing ever runs that a new agent could not find.
-    """
-    spec = task.spec
-    try:
-        stdio = task.open_stdio()
-        task.reserve_exit()
-    except OSError as error:
-        raise _failed("state", error, f"cannot prepare {error.filename or 'pipes'}") from None
-    task.dirs, limits = cgroup.prepare(spec.cgroup, layout) if spec.cgroup else ({}, Limits())
-    try:
-        child = fork_child(_identity(spec), stdio)
-    except OSError as error:
-        raise _failed("fork", error, "no process could be made") from None
-    for fd in set(stdio):
+def _start(state_dir: str, report_fd: int, layout: cgroup.Layout) -> Task | None:
+    """Have the task started by a child; None if it did not come to that."""
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    plan_read, plan_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        starter.run(state_dir, report_fd, plan_write, (out_write, err_write), layout)
+    for fd in (out_write, err_write, plan_write):
         os.close(fd)
-    task.main_pid = child.pid
-    record = _record(task, child, limits)
-    _commit(task, child, record)
-    return record
-
-
-def _record(task: Task, child: Child, limits: Limits) -> PidRecord:
-    refused = cgroup.join(task.dirs.values(), child.pid)
-    if refused:
-        limits.missing["group"] = refused
-    if task.spec.oom_score_adj is not None:
-        _adjust_oom(child.pid, task.spec.oom_score_adj, limits)
-    return PidRecord(
-        pid=child.pid,
-        start_ticks=procfs.start_ticks_of(child.pid),
-        shim_pid=os.getpid(),
-        shim_start_ticks=procfs.start_ticks_of(os.getpid()),
-        boot_id=procfs.boot_id(),
-        started_at=wall_clock(),
-        cgroup_dirs=task.dirs,
-        limits=limits,
-    )
-
-
-def _adjust_oom(pid: int, value: int, limits: Limits) -> None:
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write(str(value))
-        limits.applied["oom_score_adj"] = str(value)
-    except OSError as error:
-        limits.missing["oom_score_adj"] = f"the kernel refused {value}: {error.strerror}"
-
-
-def _commit(task: Task, child: Child, record: PidRecord) -> None:
-    try:
-        write_file(task.state_dir, PID_FILE, encode(record))
-    except OSError as error:
-        abandon(child)
-        os.waitpid(child.pid, 0)
-        raise _failed("state", error, "the pid file could not be written") from None
-    failure = release(child)
-    if failure is not None:
-        os.waitpid(child.pid, 0)
-        raise _StartFailed(failure)
-
-
-RUNTIMES: dict[str, Callable[[Task, cgroup.Layout], PidRecord]] = {KIND_PROCESS: start_process}
-"""How a task of each kind is brought to life. Supervision after that is the same for all."""
+    plan = b""
+    while piece := os.read(plan_read, CHUNK_BYTES):
+        plan += piece
+    os.close(plan_read)
+    os.waitpid(pid, 0)
+    fields = plan.split(b"\0")
+    if fields[-1] == starter.STARTED:
+        return Task(state_dir, fields, (out_read, err_read))
+    for orphan in procfs.hold_descendants(os.getpid()):  # the starter was killed half-way
+        procfs.send(orphan, signal.SIGKILL)
+    return None
 
 
 class Task:
-    """One task under supervision: its streams, its control socket, its end."""
+    """One task under supervision: its streams, its orders, its end."""
 
-    record: PidRecord
-
-    def __init__(self, spec: LaunchSpec, state_dir: str, lock_fd: int, notes: Notes) -> None:
-        self.spec = spec
+    def __init__(self, state_dir: str, plan: list[bytes], outputs: tuple[int, int]) -> None:
+        """plan: the fields of `starter.encode_plan`. outputs: our ends of its stdout and stderr."""
         self.state_dir = state_dir
-        self.main_pid = 0
-        self.dirs: dict[str, str] = {}
-        self._lock_fd = lock_fd
-        self._notes = notes
-        self._dir_fd = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.main_pid = int(plan[0])
+        self._plan = plan
+        self._outputs = outputs
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], None]] = {}
-        self._streams: dict[int, LogStream] = {}
+        self._streams: dict[int, LogStream | None] = {}
         self._logs: list[LogStream] = []
         self._clients = 0
         self._wake_fd = -1
@@ -264,46 +154,35 @@ class Task:
         self._drain_until = 0.0
         self._force_at: float | None = None
 
-    # Starting
+    @property
+    def dirs(self) -> dict[str, str]:
+        """The task's control groups."""
+        return starter.plan_groups(self._plan)
 
-    def open_stdio(self) -> tuple[int, int, int]:
-        """The descriptors for the task's 0, 1 and 2; their other ends feed the logs. Raises OSError."""
-        source = "/dev/null" if self.spec.stdin == STDIN_NULL else self.spec.stdin
-        stdin = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(stdin, True)
-        if not self.spec.logs:
-            sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-            return stdin, sink, sink
-        log_dir = os.open(self.spec.log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        stdout = self._log_pipe(log_dir, self.spec.stdout_name)
-        return stdin, stdout, self._log_pipe(log_dir, self.spec.stderr_name)
+    def _note(self, text: str) -> None:
+        Notes(self.state_dir).write(text)
 
-    def _log_pipe(self, log_dir: int, name: str) -> int:
-        stream = LogStream(log_dir, name, self.spec.max_files, self.spec.max_file_bytes, self._notes)
-        read_fd, write_fd = os.pipe()
-        os.set_blocking(read_fd, False)
-        self._logs.append(stream)
-        self._streams[read_fd] = stream
-        self._watch(read_fd, lambda: self._pump(read_fd))
-        return write_fd
+    def _watch_output(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._streams[fd] = None
+        self._watch(fd, lambda: self._pump(fd))
 
-    def reserve_exit(self) -> None:
-        """Take the disk space for the exit file now: a full disk must not cost the exit code.
-
-        Raises OSError.
-        """
-        write_file(self.state_dir, _EXIT_RESERVE, b" " * RESERVE_BYTES, durable=False)
-
-    def never_ran(self, error: StartError) -> None:
-        """Leave an exit file that says why nothing ran, and clean up."""
-        self._write_exit(ExitRecord(code=None, signal=None, at=wall_clock(), error=error))
-        self._remove_groups()
+    def _stream(self, fd: int) -> LogStream:
+        """The log of one output; opened when there is something to write."""
+        stream = self._streams[fd]
+        if stream is None:
+            stream = starter.open_log(self._plan, self._outputs.index(fd), Notes(self.state_dir))
+            self._streams[fd] = stream
+            self._logs.append(stream)
+        return stream
 
     # Running
 
     def supervise(self) -> None:
         """Look after the task until it and all it started are gone."""
         self._catch_children()
+        for fd in self._outputs:
+            self._watch_output(fd)
         self._open_control()
         self._reap()
         try:
@@ -313,7 +192,7 @@ class Task:
                         self._ready[fd]()
                 self._on_time()
         except Exception as failure:
-            self._notes.write(f"supervision failed: {type(failure).__name__}: {failure}")
+            self._note(f"supervision failed: {type(failure).__name__}: {failure}")
             self._wait_plainly()
         self._finish()
 
@@ -368,13 +247,15 @@ class Task:
         except OSError:
             data = b""
         if data:
-            self._streams[fd].write(data)
+            self._stream(fd).write(data)
         else:
             self._close_stream(fd)
 
     def _close_stream(self, fd: int) -> None:
         self._unwatch(fd)
-        self._streams.pop(fd).close()
+        stream = self._streams.pop(fd)
+        if stream is not None:
+            stream.close()
         os.close(fd)
 
     def _on_wake(self) -> None:
@@ -397,7 +278,7 @@ class Task:
             return
         used = Rusage(usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
         self._ended = (status, used)
-        self._drain_until = time.monotonic() + self.spec.drain_s
+        self._drain_until = time.monotonic() + float(self._plan[1])
 
     # Ending
 
@@ -424,14 +305,14 @@ class Task:
                 return
             self._force()
             time.sleep(FORCE_PAUSE_S)
-        self._notes.write("some processes of the task cannot be killed and are left behind")
+        self._note("some processes of the task cannot be killed and are left behind")
 
     def _drain(self, fd: int) -> None:
         """What is still in the pipe, and no more: a stranger may hold the other end."""
         left = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
         try:
             while left > 0 and (data := os.read(fd, CHUNK_BYTES)):
-                self._streams[fd].write(data)
+                self._stream(fd).write(data)
                 left -= len(data)
         except OSError:
             pass  # empty
@@ -465,11 +346,11 @@ class Task:
             if self._write_exit_anew(record):
                 return None
             time.sleep(EXIT_WRITE_PAUSE_S)
-        self._notes.write(f"the exit file could not be written; the record was {record}")
+        self._note(f"the exit file could not be written; the record was {record}")
         return None
 
     def _fill_reserve(self, data: bytes) -> None:
-        reserve = f"{self.state_dir}/{_EXIT_RESERVE}"
+        reserve = f"{self.state_dir}/{EXIT_RESERVE}"
         fd = os.open(reserve, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.pwrite(fd, data, 0)
@@ -491,25 +372,27 @@ class Task:
             if cgroup.try_remove(self.dirs.values()):
                 return
             time.sleep(FORCE_PAUSE_S)
-        self._notes.write(f"control groups were left behind: {', '.join(self.dirs.values())}")
+        self._note(f"control groups were left behind: {', '.join(self.dirs.values())}")
 
     # Orders
 
     def _open_control(self) -> None:
         """Listen for orders. Without the socket the files still speak, so a failure is only noted."""
         remove_file(f"{self.state_dir}/{CONTROL_SOCKET}")
+        dir_fd = os.open(self.state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         old = os.umask(0o177)
         try:
-            listener.bind(control_path(self._dir_fd))
+            listener.bind(control_path(dir_fd))
             listener.listen(CLIENTS_MAX)
             listener.setblocking(False)
             self._watch(listener.fileno(), lambda: self._accept(listener))
         except OSError as error:
             listener.close()
-            self._notes.write(f"there is no control socket: {error.strerror}")
+            self._note(f"there is no control socket: {error.strerror}")
         finally:
             os.umask(old)
+            os.close(dir_fd)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -548,7 +431,7 @@ class Task:
 
     def _do(self, verb: str, order: dict[str, Any]) -> dict[str, Any]:
         if verb == "ping":
-            return {"ok": True, "pid": plain(self.record), "dropped_bytes": self._dropped()}
+            return {"ok": True, "pid": self._record(), "dropped_bytes": self._dropped()}
         if self._ended is not None and verb in ("signal", "kill"):
             return {"ok": False, "error": "the task has ended"}
         if verb == "signal":
@@ -562,6 +445,10 @@ class Task:
         else:
             return {"ok": False, "error": f"unknown order {verb!r}"}
         return {"ok": True}
+
+    def _record(self) -> Any:
+        record = read_pid(self.state_dir)
+        return None if isinstance(record, Unreadable) else plain(record)
 
     def _signal(self, number: int, group: bool) -> None:
         """To our own child that is not collected yet: its pid cannot belong to anybody else."""

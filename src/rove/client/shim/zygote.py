@@ -1,12 +1,17 @@
 """The zygote: a small process that has the shim's code loaded already and forks one shim per task.
 
 It hangs on one end of a SEQPACKET socket pair, the agent on the other, and leaves when the agent is
-gone; what it forked lives on. An order is one JSON object with descriptors attached (SCM_RIGHTS):
+gone; what it forked lives on. An order is one message with descriptors attached (SCM_RIGHTS):
 
-======================================= =========================================================
-`{"op": "launch", "state_dir": "..."}`  start the task described there. [pipe for the report]
-`{"op": "exec"}`                        run a command beside a task. [control socket, 0, 1, 2]
-======================================= =========================================================
+==================== ===================================================== =========================
+message              meaning                                               descriptors
+==================== ===================================================== =========================
+`launch <directory>` start the task described in that state directory      pipe for the report
+`exec`               run a command beside a task                           control socket, 0, 1, 2
+==================== ===================================================== =========================
+
+It does as little as it can: a page that it writes to between two forks is no longer shared with the
+shims from before.
 
 There are no answers: whoever was forked reports on its own descriptor, and end-of-file there without
 a report means that it is gone. Standard library only.
@@ -19,12 +24,13 @@ import json
 import os
 import signal
 import socket
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rove.client.shim import beside, cgroup, shim
 from rove.client.shim.become import PR_SET_NAME, prctl
 from rove.client.shim.contract import CONTRACT_VERSION, StartError, plain
 
+LAUNCH, EXEC = b"launch ", b"exec"
 ORDER_BYTES_MAX = 16 * 1024
 DESCRIPTORS_MAX = 4
 
@@ -69,14 +75,12 @@ def serve(sock: socket.socket, layout: cgroup.Layout) -> None:
             return
         if not data:
             return
-        _fork_for(json.loads(data), descriptors, sock, layout)
+        _fork_for(data, descriptors, sock, layout)
         for fd in descriptors:
             os.close(fd)
 
 
-def _fork_for(
-    order: dict[str, Any], descriptors: list[int], sock: socket.socket, layout: cgroup.Layout
-) -> None:
+def _fork_for(order: bytes, descriptors: list[int], sock: socket.socket, layout: cgroup.Layout) -> None:
     try:
         pid = os.fork()
     except OSError as error:
@@ -88,8 +92,8 @@ def _fork_for(
     try:
         sock.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if order["op"] == "launch":
-            shim.run(order["state_dir"], descriptors[0], layout)
+        if order.startswith(LAUNCH):
+            shim.run(os.fsdecode(order[len(LAUNCH) :]), descriptors[0], layout)
         beside.run(descriptors[0], (descriptors[1], descriptors[2], descriptors[3]))
     finally:
         os._exit(1)

@@ -56,6 +56,7 @@ class Signal(StrEnum):
 TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
     (Phase.WAITING, Signal.BEGIN): Phase.PREPARING,
     (Phase.WAITING, Signal.STOP): Phase.DEAD,
+    (Phase.WAITING, Signal.GIVE_UP): Phase.DEAD,
     (Phase.WAITING, Signal.ADOPT): Phase.RUNNING,
     (Phase.PREPARING, Signal.PREPARED): Phase.LAUNCHING,
     (Phase.PREPARING, Signal.RETRY): Phase.BACKOFF,

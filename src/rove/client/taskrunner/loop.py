@@ -141,6 +141,11 @@ class TaskRunner:
         """End the task for good."""
         self._post(Stop(event))
 
+    def doom(self, event: TaskEvent) -> None:
+        """Fail a task whose turn never came, since its allocation could not be set up."""
+        if self.machine.phase is Phase.WAITING:
+            self._post(Failed(event, recoverable=False))
+
     def kill_event(self, reason: str = "") -> TaskEvent:
         """The event for an ordinary stop."""
         return ev.killing(self._around.clock.now(), self.kill_timeout_s, reason)
@@ -231,7 +236,10 @@ class TaskRunner:
         if self._detached:
             return
         now = self._around.clock.now()
-        self.machine, actions = step(self.machine, what, self._rules, now=now, jitter=self._around.jitter())
+        before = self.machine
+        self.machine, actions = step(before, what, self._rules, now=now, jitter=self._around.jitter())
+        if self.machine is before:
+            return
         for action in actions:
             self._perform(action)
         self._on_change()

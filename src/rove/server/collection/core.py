@@ -44,9 +44,7 @@ class Rubbish(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        return not (
-            self.evaluation_ids or self.allocations or self.jobs or self.deployment_ids or self.node_ids
-        )
+        return not (self.evaluation_ids or self.allocations or self.jobs or self.deployment_ids or self.node_ids)
 
 
 class View(Protocol):
@@ -78,10 +76,12 @@ def rubbish(view: View, now: float, thresholds: Thresholds) -> Rubbish:
     for key in dead_keys:
         allocations.update((allocation.id, allocation) for allocation in view.allocs_of_job(*key))
     return Rubbish(
-        evaluation_ids=tuple(evaluation_ids), allocations=tuple(allocations.values()), jobs=tuple(dead_keys),
+        evaluation_ids=tuple(evaluation_ids),
+        allocations=tuple(allocations.values()),
+        jobs=tuple(dead_keys),
         deployment_ids=tuple(_deployments(view, now, thresholds, dead_keys, allocations)),
         node_ids=tuple(_nodes(view, now, thresholds, allocations)),
-    )  # fmt: skip
+    )
 
 
 def _is_dead(view: View, job: Job, now: float, thresholds: Thresholds) -> bool:
@@ -121,21 +121,29 @@ def _is_collectable(allocation: Allocation) -> bool:
 
 
 def _deployments(
-    view: View, now: float, thresholds: Thresholds, dead: set[tuple[str, str]], allocations: dict[str, Allocation]
+    view: View,
+    now: float,
+    thresholds: Thresholds,
+    dead: set[tuple[str, str]],
+    allocations: dict[str, Allocation],
 ) -> Iterable[str]:
     for deployment in view.deployments():
         if deployment.job_key in dead:
             yield deployment.id
-        elif not deployment.is_active and _age_s(deployment.modify_time, now) >= thresholds.deployment_s:
-            if all(allocation.id in allocations for allocation in view.allocs_of_deployment(deployment.id)):
-                yield deployment.id
+            continue
+        is_old = not deployment.is_active and _age_s(deployment.modify_time, now) >= thresholds.deployment_s
+        if is_old and all(allocation.id in allocations for allocation in view.allocs_of_deployment(deployment.id)):
+            yield deployment.id
 
 
 def _nodes(view: View, now: float, thresholds: Thresholds, allocations: dict[str, Allocation]) -> Iterable[str]:
     for node in view.nodes():
         if node.status is not NodeStatus.DOWN or now - node.status_updated_at < thresholds.node_s:
             continue
-        if all(allocation.id in allocations or allocation.is_client_terminal for allocation in view.all_allocs_of_node(node.id)):
+        if all(
+            allocation.id in allocations or allocation.is_client_terminal
+            for allocation in view.all_allocs_of_node(node.id)
+        ):
             yield node.id
 
 

@@ -44,9 +44,12 @@ class Collection:
         if not found.is_empty:
             await self._store.commit(
                 Collect(
-                    evaluation_ids=found.evaluation_ids, alloc_ids=tuple(a.id for a in found.allocations),
-                    jobs=found.jobs, deployment_ids=found.deployment_ids, node_ids=found.node_ids,
-                )  # fmt: skip
+                    evaluation_ids=found.evaluation_ids,
+                    alloc_ids=tuple(a.id for a in found.allocations),
+                    jobs=found.jobs,
+                    deployment_ids=found.deployment_ids,
+                    node_ids=found.node_ids,
+                )
             )
             self._nodes.forget(found.allocations)
         return found

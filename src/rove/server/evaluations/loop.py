@@ -20,7 +20,7 @@ from rove.ports import Clock, Ids
 from rove.server import scheduler
 from rove.server.state import ApplyPlan, Committed, PutEvaluations, Snapshot, Store
 from rove.structs.base import unix_ns
-from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
 from rove.structs.plan import Plan, SchedulerResult
 
 from . import settle
@@ -143,7 +143,11 @@ class Evaluations:
             self._wake.set()
             return
         updates = settle.undeliverable(
-            delivery.evaluation, deliveries=DELIVERIES_MAX, now=now, jitter=self._jitter.random(), new_id=self._ids.uuid
+            delivery.evaluation,
+            deliveries=DELIVERIES_MAX,
+            now=now,
+            jitter=self._jitter.random(),
+            new_id=self._ids.uuid,
         )
         with contextlib.suppress(OSError):
             await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
@@ -183,9 +187,7 @@ class Evaluations:
         self, evaluation: Evaluation, plan: Plan, result: SchedulerResult, snapshot_index: int
     ) -> None:
         now = self._clock.now()
-        updates = settle.settled(
-            evaluation, result, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid
-        )
+        updates = settle.settled(evaluation, result, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid)
         if not result.failed:
             needless = self.blocked.forget_job(evaluation.job_key)
             if needless is not None and needless.id != evaluation.id:
@@ -201,7 +203,12 @@ class Evaluations:
     ) -> None:
         now = self._clock.now()
         updates = settle.gave_up(
-            evaluation, result, attempts=attempts, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid
+            evaluation,
+            result,
+            attempts=attempts,
+            snapshot_index=snapshot_index,
+            now=now,
+            new_id=self._ids.uuid,
         )
         updates += self._victims(plan)
         if plan.is_empty:
@@ -221,9 +228,16 @@ class Evaluations:
             job = None if allocation is None else head.job(*allocation.job_key)
             if job is not None and job.key not in evaluations:
                 evaluations[job.key] = Evaluation(
-                    id=self._ids.uuid(), namespace=job.namespace, job_id=job.id, priority=job.priority, type=job.type,
-                    triggered_by=Trigger.PREEMPTION, previous_eval=plan.eval_id, create_time=now, modify_time=now,
-                )  # fmt: skip
+                    id=self._ids.uuid(),
+                    namespace=job.namespace,
+                    job_id=job.id,
+                    priority=job.priority,
+                    type=job.type,
+                    triggered_by=Trigger.PREEMPTION,
+                    previous_eval=plan.eval_id,
+                    create_time=now,
+                    modify_time=now,
+                )
         return tuple(evaluations.values())
 
     async def _retry_conflicted(self) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 
 from rove.structs.base import from_unix, unix_ns
-from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
 from rove.structs.plan import SchedulerResult
 
 SERVICE_ATTEMPTS = 5
@@ -27,13 +27,22 @@ def attempts_of(job_type: str) -> int:
 
 
 def settled(
-    evaluation: Evaluation, result: SchedulerResult, *, snapshot_index: int, now: float, new_id: Callable[[], str]
+    evaluation: Evaluation,
+    result: SchedulerResult,
+    *,
+    snapshot_index: int,
+    now: float,
+    new_id: Callable[[], str],
 ) -> list[Evaluation]:
     """The evaluation after its plan was stored in full, the blocked one for what found no room, and follow-ups.
 
     A blocked evaluation that ran again and still finds no room stays itself and blocked.
     """
-    outcome = {"queued_allocations": result.queued, "failed_tg_allocs": result.failed, "modify_time": unix_ns(now)}
+    outcome = {
+        "queued_allocations": result.queued,
+        "failed_tg_allocs": result.failed,
+        "modify_time": unix_ns(now),
+    }
     if not result.failed:
         done = msgspec.structs.replace(evaluation, status=EvalStatus.COMPLETE, status_description="", **outcome)
         return [done, *result.evaluations]
@@ -46,9 +55,13 @@ def settled(
         return [msgspec.structs.replace(evaluation, **outcome, **wake), *result.evaluations]
     blocked = msgspec.structs.replace(
         successor(evaluation, now, new_id()),
-        status=EvalStatus.BLOCKED, status_description=BLOCKED_TEXT, triggered_by=Trigger.QUEUED_ALLOCS,
-        queued_allocations=result.queued, failed_tg_allocs=result.failed, **wake,
-    )  # fmt: skip
+        status=EvalStatus.BLOCKED,
+        status_description=BLOCKED_TEXT,
+        triggered_by=Trigger.QUEUED_ALLOCS,
+        queued_allocations=result.queued,
+        failed_tg_allocs=result.failed,
+        **wake,
+    )
     done = msgspec.structs.replace(
         evaluation, status=EvalStatus.COMPLETE, blocked_eval=blocked.id, status_description="", **outcome
     )
@@ -56,21 +69,35 @@ def settled(
 
 
 def gave_up(
-    evaluation: Evaluation, result: SchedulerResult, *, attempts: int, snapshot_index: int, now: float,
+    evaluation: Evaluation,
+    result: SchedulerResult,
+    *,
+    attempts: int,
+    snapshot_index: int,
+    now: float,
     new_id: Callable[[], str],
-) -> list[Evaluation]:  # fmt: skip
+) -> list[Evaluation]:
     """The evaluation after its plans conflicted too often: failed, with a blocked one that tries later."""
     blocked = msgspec.structs.replace(
         successor(evaluation, now, new_id()),
-        status=EvalStatus.BLOCKED, status_description=CONFLICT_TEXT, triggered_by=Trigger.MAX_PLAN_ATTEMPTS,
-        queued_allocations=result.queued, failed_tg_allocs=result.failed, snapshot_index=snapshot_index,
-        class_eligibility=result.class_eligibility, escaped_computed_class=True,
-    )  # fmt: skip
+        status=EvalStatus.BLOCKED,
+        status_description=CONFLICT_TEXT,
+        triggered_by=Trigger.MAX_PLAN_ATTEMPTS,
+        queued_allocations=result.queued,
+        failed_tg_allocs=result.failed,
+        snapshot_index=snapshot_index,
+        class_eligibility=result.class_eligibility,
+        escaped_computed_class=True,
+    )
     failed = msgspec.structs.replace(
-        evaluation, status=EvalStatus.FAILED, blocked_eval=blocked.id, modify_time=unix_ns(now),
+        evaluation,
+        status=EvalStatus.FAILED,
+        blocked_eval=blocked.id,
+        modify_time=unix_ns(now),
         status_description=f"scheduler retry limit reached: {attempts} plans in a row were out of date",
-        queued_allocations=result.queued, failed_tg_allocs=result.failed,
-    )  # fmt: skip
+        queued_allocations=result.queued,
+        failed_tg_allocs=result.failed,
+    )
     return [failed, blocked]
 
 
@@ -88,9 +115,12 @@ def undeliverable(
         status_description="tries again after an internal failure",
     )
     failed = msgspec.structs.replace(
-        evaluation, status=EvalStatus.FAILED, next_eval=follow_up.id, modify_time=unix_ns(now),
+        evaluation,
+        status=EvalStatus.FAILED,
+        next_eval=follow_up.id,
+        modify_time=unix_ns(now),
         status_description=f"evaluation reached its delivery limit ({deliveries})",
-    )  # fmt: skip
+    )
     return [failed, follow_up]
 
 
@@ -104,8 +134,15 @@ def superseded(evaluation: Evaluation, now: float) -> Evaluation:
 def successor(evaluation: Evaluation, now: float, new_id: str) -> Evaluation:
     """A new pending evaluation of the same job that refers to this one."""
     return Evaluation(
-        id=new_id, namespace=evaluation.namespace, priority=evaluation.priority, type=evaluation.type,
-        job_id=evaluation.job_id, job_modify_index=evaluation.job_modify_index, previous_eval=evaluation.id,
-        deployment_id=evaluation.deployment_id, triggered_by=evaluation.triggered_by,
-        create_time=unix_ns(now), modify_time=unix_ns(now),
-    )  # fmt: skip
+        id=new_id,
+        namespace=evaluation.namespace,
+        priority=evaluation.priority,
+        type=evaluation.type,
+        job_id=evaluation.job_id,
+        job_modify_index=evaluation.job_modify_index,
+        previous_eval=evaluation.id,
+        deployment_id=evaluation.deployment_id,
+        triggered_by=evaluation.triggered_by,
+        create_time=unix_ns(now),
+        modify_time=unix_ns(now),
+    )

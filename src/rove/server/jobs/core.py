@@ -27,30 +27,43 @@ def evaluation_of(job: Job, trigger: Trigger, *, evaluation_id: str, now: float,
     """A pending evaluation of the job. priority 0: the job's own."""
     stamp = unix_ns(now)
     return Evaluation(
-        id=evaluation_id, namespace=job.namespace, job_id=job.id, priority=priority or job.priority, type=job.type,
-        triggered_by=trigger, job_modify_index=job.job_modify_index, create_time=stamp, modify_time=stamp,
-    )  # fmt: skip
+        id=evaluation_id,
+        namespace=job.namespace,
+        job_id=job.id,
+        priority=priority or job.priority,
+        type=job.type,
+        triggered_by=trigger,
+        job_modify_index=job.job_modify_index,
+        create_time=stamp,
+        modify_time=stamp,
+    )
 
 
 def check_index(current: Job | None, modify_index: int) -> None:
     """Refuse a registration made against another state of the job. 0: the job must not exist."""
     if modify_index == 0 and current is not None:
         raise ConflictError(
-            "job.exists", f"Enforcing job modify index {modify_index}: job already exists", status=500,
+            "job.exists",
+            f"Enforcing job modify index {modify_index}: job already exists",
+            status=500,
             why=f'job "{current.id}" has modify index {current.job_modify_index}',
             fix=f"submit again with -check-index {current.job_modify_index}",
-        )  # fmt: skip
+        )
     if modify_index != 0 and current is None:
         raise ConflictError(
-            "job.missing", f"Enforcing job modify index {modify_index}: job does not exist", status=500,
+            "job.missing",
+            f"Enforcing job modify index {modify_index}: job does not exist",
+            status=500,
             fix="submit again with -check-index 0",
-        )  # fmt: skip
+        )
     if current is not None and modify_index != current.job_modify_index:
         raise ConflictError(
             "job.moved_on",
-            f"Enforcing job modify index {modify_index}: job exists with conflicting job modify index: {current.job_modify_index}",
-            status=500, fix="look at the job's plan, then submit with the index that it shows",
-        )  # fmt: skip
+            f"Enforcing job modify index {modify_index}: "
+            f"job exists with conflicting job modify index: {current.job_modify_index}",
+            status=500,
+            fix="look at the job's plan, then submit with the index that it shows",
+        )
 
 
 def keep_from(current: Job | None, job: Job, *, counts: bool, resources: bool) -> Job:
@@ -94,9 +107,7 @@ def with_count(job: Job, group_name: str, count: int) -> Job:
             raise BadRequestError("job.count", f"group count was less than scaling policy minimum: {count} < {low}")
         if high is not None and count > high:
             raise BadRequestError("job.count", f"group count was greater than scaling policy maximum: {count} > {high}")
-    groups = tuple(
-        msgspec.structs.replace(g, count=count) if g.name == group_name else g for g in job.task_groups
-    )
+    groups = tuple(msgspec.structs.replace(g, count=count) if g.name == group_name else g for g in job.task_groups)
     return msgspec.structs.replace(job, task_groups=groups)
 
 
@@ -109,7 +120,9 @@ def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None
         raise BadRequestError("job.stopped", f'job "{parent.id}" is stopped', fix="register it again, then dispatch")
     if len(payload) > PAYLOAD_MAX:
         raise BadRequestError(
-            "job.payload", f"Payload exceeds maximum size; {len(payload)} > {PAYLOAD_MAX}", fix="pass a reference instead"
+            "job.payload",
+            f"Payload exceeds maximum size; {len(payload)} > {PAYLOAD_MAX}",
+            fix="pass a reference instead",
         )
     if rules.payload == "required" and not payload:
         raise BadRequestError("job.payload", "Payload is not provided but required by parameterized job")
@@ -119,24 +132,35 @@ def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None
     unknown = sorted(set(meta) - allowed)
     if unknown:
         raise BadRequestError(
-            "job.meta", f"Dispatch request included unpermitted metadata keys: {', '.join(unknown)}",
+            "job.meta",
+            f"Dispatch request included unpermitted metadata keys: {', '.join(unknown)}",
             f"allowed: {', '.join(sorted(allowed)) or 'none'}",
-        )  # fmt: skip
+        )
     missing = sorted(set(rules.meta_required) - set(meta))
     if missing:
         raise BadRequestError("job.meta", f"Dispatch did not provide required meta keys: {', '.join(missing)}")
 
 
 def dispatched(
-    parent: Job, *, payload: bytes, meta: Mapping[str, str], id_prefix: str, token: str, now: float, suffix: str
+    parent: Job,
+    *,
+    payload: bytes,
+    meta: Mapping[str, str],
+    id_prefix: str,
+    token: str,
+    now: float,
+    suffix: str,
 ) -> Job:
     """The child job of one dispatch. suffix: eight hexadecimal digits."""
     prefix = f"{id_prefix}-" if id_prefix else ""
     child_id = f"{parent.id}{DISPATCH_MARK}{prefix}{int(now)}-{suffix}"
     return msgspec.structs.replace(
-        _child(parent, child_id), dispatched=True, payload=payload or None, meta={**parent.meta, **meta},
+        _child(parent, child_id),
+        dispatched=True,
+        payload=payload or None,
+        meta={**parent.meta, **meta},
         dispatch_idempotency_token=token,
-    )  # fmt: skip
+    )
 
 
 def launched(parent: Job, launch_s: float) -> Job:
@@ -146,9 +170,19 @@ def launched(parent: Job, launch_s: float) -> Job:
 
 def _child(parent: Job, child_id: str) -> Job:
     return msgspec.structs.replace(
-        parent, id=child_id, name=child_id, parent_id=parent.id, status=JobStatus.PENDING, status_description="",
-        stable=False, version=0, version_tag=None, create_index=0, modify_index=0, job_modify_index=0,
-    )  # fmt: skip
+        parent,
+        id=child_id,
+        name=child_id,
+        parent_id=parent.id,
+        status=JobStatus.PENDING,
+        status_description="",
+        stable=False,
+        version=0,
+        version_tag=None,
+        create_index=0,
+        modify_index=0,
+        job_modify_index=0,
+    )
 
 
 def version_to_revert_to(
@@ -159,15 +193,21 @@ def version_to_revert_to(
         raise NotFoundError("job.unknown", "job not found")
     if enforce_prior_version is not None and current.version != enforce_prior_version:
         raise ConflictError(
-            "job.moved_on", f"Current job has version {current.version}; enforcing version {enforce_prior_version}", status=500
+            "job.moved_on",
+            f"Current job has version {current.version}; enforcing version {enforce_prior_version}",
+            status=500,
         )
     if version == current.version:
         raise BadRequestError(
-            "job.revert", f"can't revert to current version: {version}", f'job "{current.id}" runs version {version}', status=500
+            "job.revert",
+            f"can't revert to current version: {version}",
+            f'job "{current.id}" runs version {version}',
+            status=500,
         )
     if target is None:
         raise NotFoundError(
-            "job.unknown_version", f'job "{current.id}" in namespace "{current.namespace}" at version {version} not found',
+            "job.unknown_version",
+            f'job "{current.id}" in namespace "{current.namespace}" at version {version} not found',
             fix=f"see the kept versions: rove job history {current.id}",
-        )  # fmt: skip
+        )
     return msgspec.structs.replace(target, stable=False, version_tag=None)

@@ -13,7 +13,16 @@ import msgspec
 from rove.errors import BadRequestError, NotFoundError
 from rove.ports import Clock, Ids
 from rove.server import scheduler
-from rove.server.state import Batch, PutEvaluations, PutJob, PutScalingEvent, SetJobStability, SetTransitions, StopJob, Store
+from rove.server.state import (
+    Batch,
+    PutEvaluations,
+    PutJob,
+    PutScalingEvent,
+    SetJobStability,
+    SetTransitions,
+    StopJob,
+    Store,
+)
 from rove.server.state.jobs import spec_changed
 from rove.server.state.snapshot import Snapshot
 from rove.structs.alloc import AllocStatus, DesiredTransition
@@ -64,10 +73,17 @@ class Jobs:
         self._executor = executor
 
     async def register(
-        self, job: Job, *, submission: JobSubmission | None = None, enforce_index: bool = False, modify_index: int = 0,
-        preserve_counts: bool = False, preserve_resources: bool = False, eval_priority: int = 0,
+        self,
+        job: Job,
+        *,
+        submission: JobSubmission | None = None,
+        enforce_index: bool = False,
+        modify_index: int = 0,
+        preserve_counts: bool = False,
+        preserve_resources: bool = False,
+        eval_priority: int = 0,
         trigger: Trigger = Trigger.JOB_REGISTER,
-    ) -> JobRegistered:  # fmt: skip
+    ) -> JobRegistered:
         """Store a job in canonical form, with an evaluation unless it is a parent of others."""
         head = self._store.head()
         current = head.job(job.namespace, job.id)
@@ -81,19 +97,31 @@ class Jobs:
         return self._registered(job.key, index, evaluation)
 
     async def deregister(
-        self, namespace: str, job_id: str, *, purge: bool = False, eval_priority: int = 0, no_shutdown_delay: bool = False
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        purge: bool = False,
+        eval_priority: int = 0,
+        no_shutdown_delay: bool = False,
     ) -> JobRegistered:
-        """Stop a job, or with `purge` forget it as well. Unknown jobs are an evaluation all the same, as clients expect."""
+        """Stop a job, or with `purge` forget it as well."""
         job = self._store.head().job(namespace, job_id)
         if job is None:
-            raise NotFoundError("job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"')
+            raise NotFoundError(
+                "job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"'
+            )
         evaluation = (
             self._evaluation(job, Trigger.JOB_DEREGISTER, eval_priority) if core.needs_evaluation(job) else None
         )
         index = await self._store.commit(
             StopJob(
-                namespace=namespace, job_id=job_id, purge=purge, evaluation=evaluation, no_shutdown_delay=no_shutdown_delay
-            )  # fmt: skip
+                namespace=namespace,
+                job_id=job_id,
+                purge=purge,
+                evaluation=evaluation,
+                no_shutdown_delay=no_shutdown_delay,
+            )
         )
         return self._registered(job.key, index, evaluation)
 
@@ -109,9 +137,10 @@ class Jobs:
         if force_reschedule:
             wish = DesiredTransition(force_reschedule=True)
             transitions = {
-                allocation.id: wish for allocation in head.allocs_of_job(namespace, job_id)
+                allocation.id: wish
+                for allocation in head.allocs_of_job(namespace, job_id)
                 if allocation.client_status is AllocStatus.FAILED and not allocation.next_allocation
-            }  # fmt: skip
+            }
         index = await self._store.commit(SetTransitions(transitions=transitions, evaluations=(evaluation,)))
         return self._registered(job.key, index, evaluation)
 
@@ -122,7 +151,9 @@ class Jobs:
         self._check_places(view, job)
         planned = self._as_registered(job, current, view.index)
         if not core.needs_evaluation(planned):
-            return JobPlan(job=planned, current=current, result=SchedulerResult(plan=Plan(eval_id="")), index=view.index)
+            return JobPlan(
+                job=planned, current=current, result=SchedulerResult(plan=Plan(eval_id="")), index=view.index
+            )
         evaluation = msgspec.structs.replace(self._evaluation(planned, Trigger.JOB_REGISTER), annotate_plan=True)
         what_if = cast(scheduler.View, WhatIf(view, planned))
         now, seed = self._clock.now(), planned.id
@@ -159,9 +190,18 @@ class Jobs:
         )
 
     async def scale(
-        self, namespace: str, job_id: str, group: str, count: int | None, *, message: str = "", error: bool = False,
-        meta: dict[str, Any] | None = None, enforce_index: bool = False, modify_index: int = 0,
-    ) -> JobRegistered:  # fmt: skip
+        self,
+        namespace: str,
+        job_id: str,
+        group: str,
+        count: int | None,
+        *,
+        message: str = "",
+        error: bool = False,
+        meta: dict[str, Any] | None = None,
+        enforce_index: bool = False,
+        modify_index: int = 0,
+    ) -> JobRegistered:
         """Change a group's count, or (count None) only note an event."""
         head = self._store.head()
         job = self._existing(head, namespace, job_id)
@@ -170,20 +210,28 @@ class Jobs:
         now = self._clock.now()
         previous = job.group(group)
         event = ScalingEvent(
-            time=unix_ns(now), count=count, previous_count=previous.count if previous else 0, message=message,
-            error=error, meta=meta or {},
-        )  # fmt: skip
+            time=unix_ns(now),
+            count=count,
+            previous_count=previous.count if previous else 0,
+            message=message,
+            error=error,
+            meta=meta or {},
+        )
         if count is None:
             if previous is None:
                 core.with_count(job, group, 0)
-            index = await self._store.commit(PutScalingEvent(namespace=namespace, job_id=job_id, group=group, event=event))
+            index = await self._store.commit(
+                PutScalingEvent(namespace=namespace, job_id=job_id, group=group, event=event)
+            )
             return self._registered(job.key, index, None)
         if error:
             raise BadRequestError("job.scale", "scaling action should not contain count if error is true")
         latest = head.latest_deployment(namespace, job_id)
         if latest is not None and latest.is_active:
             raise BadRequestError(
-                "job.deploying", "job scaling blocked due to active deployment", f"deployment {latest.id[:8]} is {latest.status}"
+                "job.deploying",
+                "job scaling blocked due to active deployment",
+                f"deployment {latest.id[:8]} is {latest.status}",
             )
         scaled = core.with_count(job, group, count)
         if job.stop:
@@ -195,7 +243,11 @@ class Jobs:
         index = await self._store.commit(
             Batch(
                 parts=(
-                    PutJob(job=scaled, evaluation=evaluation, submission=head.submission(namespace, job_id, job.version)),
+                    PutJob(
+                        job=scaled,
+                        evaluation=evaluation,
+                        submission=head.submission(namespace, job_id, job.version),
+                    ),
                     PutScalingEvent(namespace=namespace, job_id=job_id, group=group, event=event),
                 )
             )
@@ -203,9 +255,15 @@ class Jobs:
         return self._registered(job.key, index, evaluation)
 
     async def dispatch(
-        self, namespace: str, job_id: str, *, payload: bytes = b"", meta: dict[str, str] | None = None,
-        id_prefix: str = "", idempotency_token: str = "",
-    ) -> JobDispatched:  # fmt: skip
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        payload: bytes = b"",
+        meta: dict[str, str] | None = None,
+        id_prefix: str = "",
+        idempotency_token: str = "",
+    ) -> JobDispatched:
         """Start a child of a parameterized job. The same idempotency token gives the same child again."""
         head = self._store.head()
         parent = self._existing(head, namespace, job_id)
@@ -218,14 +276,22 @@ class Jobs:
                     )
         now = self._clock.now()
         child = core.dispatched(
-            parent, payload=payload, meta=meta or {}, id_prefix=id_prefix, token=idempotency_token, now=now,
+            parent,
+            payload=payload,
+            meta=meta or {},
+            id_prefix=id_prefix,
+            token=idempotency_token,
+            now=now,
             suffix=self._ids.random_bytes(4).hex(),
-        )  # fmt: skip
+        )
         outcome = await self.register(child)
         return JobDispatched(
-            dispatched_job_id=child.id, eval_id=outcome.eval_id, eval_create_index=outcome.eval_create_index,
-            job_create_index=outcome.index, index=outcome.index,
-        )  # fmt: skip
+            dispatched_job_id=child.id,
+            eval_id=outcome.eval_id,
+            eval_create_index=outcome.eval_create_index,
+            job_create_index=outcome.index,
+            index=outcome.index,
+        )
 
     async def set_transitions(
         self, alloc_ids: Iterable[str], wish: DesiredTransition, trigger: Trigger
@@ -251,34 +317,46 @@ class Jobs:
         return await self._store.commit(PutEvaluations(evaluations=evaluations))
 
     def _evaluation(self, job: Job, trigger: Trigger, priority: int = 0) -> Evaluation:
-        return core.evaluation_of(job, trigger, evaluation_id=self._ids.uuid(), now=self._clock.now(), priority=priority)
+        return core.evaluation_of(
+            job, trigger, evaluation_id=self._ids.uuid(), now=self._clock.now(), priority=priority
+        )
 
     def _registered(self, key: tuple[str, str], index: int, evaluation: Evaluation | None) -> JobRegistered:
         job = self._store.snapshot().job(*key)
         return JobRegistered(
-            eval_id=evaluation.id if evaluation else "", eval_create_index=index if evaluation else 0,
-            job_modify_index=job.job_modify_index if job else index, index=index,
-        )  # fmt: skip
+            eval_id=evaluation.id if evaluation else "",
+            eval_create_index=index if evaluation else 0,
+            job_modify_index=job.job_modify_index if job else index,
+            index=index,
+        )
 
     @staticmethod
     def _existing(snapshot: Snapshot, namespace: str, job_id: str) -> Job:
         job = snapshot.job(namespace, job_id)
         if job is None:
-            raise NotFoundError("job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"')
+            raise NotFoundError(
+                "job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"'
+            )
         return job
 
     @staticmethod
     def _check_places(snapshot: Snapshot, job: Job) -> None:
         if snapshot.namespace(job.namespace) is None:
             raise BadRequestError(
-                "job.unknown_namespace", f'job "{job.id}" is in nonexistent namespace "{job.namespace}"',
-                f"known: {', '.join(n.name for n in snapshot.namespaces())}", "create it, or name a known one", status=500,
-            )  # fmt: skip
+                "job.unknown_namespace",
+                f'job "{job.id}" is in nonexistent namespace "{job.namespace}"',
+                f"known: {', '.join(n.name for n in snapshot.namespaces())}",
+                "create it, or name a known one",
+                status=500,
+            )
         if job.node_pool not in ("", "all") and snapshot.node_pool(job.node_pool) is None:
             raise BadRequestError(
-                "job.unknown_node_pool", f'job "{job.id}" is in nonexistent node pool "{job.node_pool}"',
-                f"known: {', '.join(p.name for p in snapshot.node_pools())}", "create it, or name a known one", status=500,
-            )  # fmt: skip
+                "job.unknown_node_pool",
+                f'job "{job.id}" is in nonexistent node pool "{job.node_pool}"',
+                f"known: {', '.join(p.name for p in snapshot.node_pools())}",
+                "create it, or name a known one",
+                status=500,
+            )
 
 
 class WhatIf:
@@ -300,4 +378,3 @@ class WhatIf:
         if (namespace, job_id, version) == (*self._job.key, self._job.version):
             return self._job
         return self._snapshot.job_version(namespace, job_id, version)
-

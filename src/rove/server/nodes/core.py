@@ -69,9 +69,7 @@ class Deadlines:
         self._heap.clear()
 
 
-def assignment(
-    allocations: Iterable[Allocation], *, index: int, full: bool, gone: Iterable[str] = ()
-) -> AllocsChanged:
+def assignment(allocations: Iterable[Allocation], *, index: int, full: bool, gone: Iterable[str] = ()) -> AllocsChanged:
     """The message that tells a node what to run: each job once, allocations without what a node ignores."""
     jobs = {}
     lean = []

@@ -77,9 +77,15 @@ class Nodes:
     """All connections of this server. `observe` is called with every stored change."""
 
     def __init__(
-        self, store: Store, clock: Clock, ids: Ids, *, region: str = "global",
-        policy: HeartbeatPolicy | None = None, servers: Callable[[], tuple[str, ...]] = tuple,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        *,
+        region: str = "global",
+        policy: HeartbeatPolicy | None = None,
+        servers: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
@@ -140,9 +146,11 @@ class Nodes:
         if node is None:
             raise NotFoundError("node.unknown", f'Unknown node "{node_id}"', fix="list nodes with: rove node status")
         raise UnavailableError(
-            "node.no_path", "No path to node", f'node "{node.name}" ({node_id[:8]}) is not connected to this server',
+            "node.no_path",
+            "No path to node",
+            f'node "{node.name}" ({node_id[:8]}) is not connected to this server',
             "see that its agent runs and reaches this server's rpc port",
-        )  # fmt: skip
+        )
 
     def observe(self, committed: Committed) -> None:
         """Tell connected nodes what concerns them."""
@@ -174,8 +182,10 @@ class Nodes:
             snapshot = self._store.snapshot()
             message = core.assignment(
                 self._all_of(snapshot, link) if full else _known(snapshot, dirty),
-                index=snapshot.index, full=full, gone=gone,
-            )  # fmt: skip
+                index=snapshot.index,
+                full=full,
+                gone=gone,
+            )
             try:
                 await link.session.call(Kind.ALLOCS_CHANGED, message, Empty, timeout_s=30.0)
                 full = False
@@ -233,20 +243,22 @@ class Nodes:
         known = self._store.snapshot().node(node.id)
         if known is not None and not hmac.compare_digest(known.secret_id, node.secret_id):
             raise ForbiddenError(
-                "node.wrong_secret", "the node was not registered", f"node id {node.id} belongs to a node with another secret",
+                "node.wrong_secret",
+                "the node was not registered",
+                f"node id {node.id} belongs to a node with another secret",
                 "give the agent back its old data_dir, or remove that folder's node id",
-            )  # fmt: skip
+            )
         evaluations: tuple[Evaluation, ...] = ()
         now = self._clock.now()
         if known is None or known.status is not NodeStatus.READY:
             evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
         ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
-        parts = (PutNode(node=ready), PutEvaluations(evaluations=evaluations)) if evaluations else (PutNode(node=ready),)
+        parts = (
+            (PutNode(node=ready), PutEvaluations(evaluations=evaluations)) if evaluations else (PutNode(node=ready),)
+        )
         index = await self._store.commit(Batch(parts=parts))
         self._connect(session, node.id, frozenset(request.alloc_ids))
-        return RegisterReply(
-            heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region
-        )
+        return RegisterReply(heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region)
 
     def _connect(self, session: Session, node_id: str, held: frozenset[str]) -> None:
         earlier = self._links.get(node_id)
@@ -299,7 +311,9 @@ class Nodes:
                 log.error("reports of %d nodes could not be stored: %s", len(batch), error)
                 for *_, future in batch:
                     if not future.done():
-                        future.set_exception(UnavailableError("state.not_stored", "the report was not stored", str(error)))
+                        future.set_exception(
+                            UnavailableError("state.not_stored", "the report was not stored", str(error))
+                        )
                 continue
             for *_, future in batch:
                 if not future.done():
@@ -318,7 +332,9 @@ class Nodes:
         evaluations = tuple(
             evaluation
             for key, allocation in core.failed_jobs(kept).items()
-            if (evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id))
+            if (
+                evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id)
+            )
         )
         return await self._store.commit(
             UpdateAllocs(updates=tuple(update for update, _ in kept), evaluations=evaluations)
@@ -352,9 +368,10 @@ class Nodes:
             return
         log.warning("no sign of life, marked down: %s", ", ".join(node_id[:8] for node_id in present))
         event = NodeEvent(
-            message="node is down: no sign of life from its agent", subsystem="Cluster",
+            message="node is down: no sign of life from its agent",
+            subsystem="Cluster",
             timestamp=from_unix(self._clock.now()),
-        )  # fmt: skip
+        )
         down = [SetNodeStatus(node_id=node_id, status=NodeStatus.DOWN, event=event) for node_id in present]
         evaluations = self.evaluations_for(present, Trigger.NODE_UPDATE)
         await self._store.commit(Batch(parts=(*down, PutEvaluations(evaluations=evaluations))))
@@ -382,24 +399,39 @@ class Nodes:
         if self._system_jobs[0] != index:
             everywhere = (JobType.SYSTEM, JobType.SYSBATCH)
             jobs = [
-                job for job in snapshot.jobs(None)
+                job
+                for job in snapshot.jobs(None)
                 if job.type in everywhere and not job.stop and not job.is_periodic and not job.is_parameterized
-            ]  # fmt: skip
+            ]
             self._system_jobs = (index, jobs)
         return self._system_jobs[1]
 
     def _evaluation(
-        self, snapshot: Snapshot, key: tuple[str, str], trigger: Trigger, *, node_id: str = "", deployment_id: str = ""
+        self,
+        snapshot: Snapshot,
+        key: tuple[str, str],
+        trigger: Trigger,
+        *,
+        node_id: str = "",
+        deployment_id: str = "",
     ) -> Evaluation | None:
         job = snapshot.job(*key)
         if job is None:
             return None
         now = unix_ns(self._clock.now())
         return Evaluation(
-            id=self._ids.uuid(), namespace=job.namespace, job_id=job.id, priority=job.priority, type=job.type,
-            triggered_by=trigger, node_id=node_id, deployment_id=deployment_id,
-            job_modify_index=job.job_modify_index, create_time=now, modify_time=now,
-        )  # fmt: skip
+            id=self._ids.uuid(),
+            namespace=job.namespace,
+            job_id=job.id,
+            priority=job.priority,
+            type=job.type,
+            triggered_by=trigger,
+            node_id=node_id,
+            deployment_id=deployment_id,
+            job_modify_index=job.job_modify_index,
+            create_time=now,
+            modify_time=now,
+        )
 
 
 def _link_of(session: Session) -> _Link:

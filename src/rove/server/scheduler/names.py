@@ -28,6 +28,6 @@ class NameIndex:
         self._taken.update(found)
         return found
 
-    def free(self, index: int) -> None:
-        """Give an index back."""
-        self._taken.discard(index)
+    def take_this(self, index: int) -> None:
+        """Mark one index as in use."""
+        self._taken.add(index)

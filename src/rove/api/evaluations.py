@@ -1,0 +1,126 @@
+"""/v1/evaluations and /v1/evaluation/:id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rove.structs.alloc import Allocation, AllocStub
+from rove.structs.base import Noun
+from rove.structs.evaluation import Evaluation
+
+from .backend import Snapshot
+from .call import Call, Reply
+from .filter import parse_filter
+from .missing import unknown
+from .reading import read, read_page
+from .routes import BLOCKING, LISTING, READ, Route
+from .shapes import EvalView, alloc_stub, eval_stub, eval_view
+
+
+class CountReply(Noun, frozen=True, kw_only=True):
+    """How many."""
+
+    count: int = 0
+    index: int = 0
+
+
+async def list_evaluations(call: Call) -> Reply:
+    """Evaluations in creation order. status, job: only those."""
+    status, job_id = call.query.get("status", ""), call.query.get("job", "")
+    namespace, prefix = call.list_namespace, call.query.get("prefix", "")
+
+    def items(snapshot: Snapshot) -> Any:
+        return (
+            evaluation
+            for evaluation in snapshot.evaluations(prefix, namespace)
+            if (not status or evaluation.status == status) and (not job_id or evaluation.job_id == job_id)
+        )
+
+    def shape(_: Snapshot, evaluation: Evaluation) -> EvalView:
+        return eval_view(evaluation)
+
+    return await read_page(call, [("evals",)], items, shape, evaluation_order)
+
+
+def evaluation_order(evaluation: Evaluation) -> tuple[int, str]:
+    """Creation order."""
+    return (evaluation.create_index, evaluation.id)
+
+
+async def count(call: Call) -> Reply:
+    """How many evaluations match."""
+    namespace, text = call.list_namespace, call.query.get("filter", "")
+
+    def build(snapshot: Snapshot) -> CountReply:
+        wanted = parse_filter(text) if text else None
+        found = snapshot.evaluations("", namespace)
+        return CountReply(
+            count=sum(1 for item in found if wanted is None or wanted(item)), index=snapshot.index
+        )
+
+    return await read(call, [("evals",)], build)
+
+
+async def read_evaluation(call: Call) -> Reply:
+    """One evaluation; related: with those around it."""
+    eval_id, with_related = call.ids["eval_id"], call.flag("related")
+
+    def build(snapshot: Snapshot) -> EvalView:
+        evaluation = snapshot.evaluation(eval_id)
+        if evaluation is None:
+            raise unknown("evaluation", eval_id)
+        return eval_view(evaluation, related(snapshot, evaluation) if with_related else ())
+
+    return await read(call, [("eval", eval_id)], build)
+
+
+def related(snapshot: Snapshot, evaluation: Evaluation) -> tuple[Any, ...]:
+    """Evaluations that this one followed, or that follow it, however far."""
+    everyone = {
+        other.id: other for other in snapshot.evaluations_of_job(evaluation.namespace, evaluation.job_id)
+    }
+    found: dict[str, Evaluation] = {}
+    waiting = [evaluation]
+    while waiting:
+        current = waiting.pop()
+        for other_id in (current.previous_eval, current.next_eval, current.blocked_eval):
+            other = everyone.get(other_id)
+            if other is not None and other.id != evaluation.id and other.id not in found:
+                found[other.id] = other
+                waiting.append(other)
+    return tuple(eval_stub(other) for other in sorted(found.values(), key=evaluation_order))
+
+
+async def allocations(call: Call) -> Reply:
+    """Stubs of the allocations that an evaluation made or changed."""
+    eval_id = call.ids["eval_id"]
+
+    def items(snapshot: Snapshot) -> Any:
+        return snapshot.allocs_of_evaluation(eval_id)
+
+    def shape(_: Snapshot, alloc: Allocation) -> AllocStub:
+        return alloc_stub(alloc)
+
+    return await read_page(call, [("allocs.eval", eval_id)], items, shape, lambda a: (a.create_index, a.id))
+
+
+ROUTES = (
+    Route(
+        methods=READ, path="/v1/evaluations", handler=list_evaluations, summary="List evaluations",
+        capability="read-job", query=(*LISTING, *BLOCKING, "status", "job"), answer=list[EvalView],
+        blocks_on=("evals",),
+    ),
+    Route(
+        methods=READ, path="/v1/evaluations/count", handler=count, summary="Count evaluations",
+        capability="read-job", query=("filter", *BLOCKING), answer=CountReply, blocks_on=("evals",),
+    ),
+    Route(
+        methods=READ, path="/v1/evaluation/{eval_id}", handler=read_evaluation, summary="Read an evaluation",
+        capability="read-job", query=("related", *BLOCKING), answer=EvalView, blocks_on=("eval",),
+    ),
+    Route(
+        methods=READ, path="/v1/evaluation/{eval_id}/allocations", handler=allocations,
+        summary="Allocations of an evaluation", capability="read-job", query=(*LISTING, *BLOCKING),
+        answer=list[AllocStub], blocks_on=("allocs.eval",),
+    ),
+)  # fmt: skip

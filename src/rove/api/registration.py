@@ -1,0 +1,115 @@
+"""A job as it came in a body, turned into one that may be stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from rove import jobspec
+from rove.errors import BadRequestError, InvalidJobError
+from rove.structs.base import Noun
+from rove.structs.job import Job, JobSubmission
+
+from .call import BIG_BODY, Call, convert_body, decode_json
+from .govalues import shown
+
+GLOBAL = "global"
+DEFAULT = "default"
+
+
+class SubmissionBody(Noun, frozen=True, kw_only=True):
+    """The source a job was made from."""
+
+    source: str = ""
+    format: str = ""
+    variable_flags: dict[str, str] = {}
+    variables: str = ""
+
+
+class JobBody(Noun, frozen=True, kw_only=True):
+    """A job to register, plan or validate. `Job` is read by `rove.jobspec`, which knows every spelling."""
+
+    job: dict[str, Any] | None = None
+    submission: SubmissionBody | None = None
+    enforce_index: bool = False
+    job_modify_index: int = 0
+    policy_override: bool = False
+    preserve_counts: bool = False
+    preserve_resources: bool = False
+    eval_priority: int = 0
+    diff: bool = False
+    region: str = ""
+    namespace: str = ""
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A decoded body, its job in canonical form, and what is wrong or odd about the job."""
+
+    body: JobBody
+    job: Job
+    problems: list[str]
+    warnings: list[str]
+
+    def checked(self) -> Job:
+        """The job. Raises `InvalidJobError` with every problem."""
+        if self.problems:
+            raise InvalidJobError(self.job.id, self.problems)
+        return self.job
+
+    def submission(self) -> JobSubmission | None:
+        """The source to keep with the version, if one was sent."""
+        sent = self.body.submission
+        if sent is None or not sent.source:
+            return None
+        return JobSubmission(
+            source=sent.source, format=sent.format, variable_flags=sent.variable_flags, variables=sent.variables,
+            namespace=self.job.namespace, job_id=self.job.id,
+        )  # fmt: skip
+
+
+async def submitted(call: Call, job_id: str | None = None) -> Submitted:
+    """Read a job from the request's body.
+
+    job_id: what the path says; another id in the body is refused. Raises `BadRequestError`.
+    """
+    raw = await call.raw_body()
+    namespace = call.query.get("namespace", "")
+    region = call.backend.region
+    work = (raw, namespace, region, job_id)
+    return await asyncio.to_thread(_read, *work) if len(raw) > BIG_BODY else _read(*work)
+
+
+def _read(raw: bytes, namespace: str, region: str, job_id: str | None) -> Submitted:
+    value = decode_json(raw)
+    if not isinstance(value, dict):
+        raise BadRequestError("request.json", "the request body must be a JSON object")
+    body = convert_body(value, JobBody)
+    if body.job is None:
+        raise BadRequestError("job.missing", "the request has no Job", fix='send {"Job": {...}}')
+    return read_job(body, namespace, region, job_id)
+
+
+def read_job(body: JobBody, namespace: str, region: str, job_id: str | None) -> Submitted:
+    """The job of a decoded body in canonical form, in the namespace and region that the request settles."""
+    api = jobspec.decode_api_job(body.job or {})
+    api["Namespace"] = settled_namespace(namespace, body.namespace, api.get("Namespace"))
+    if api.get("Region") in {None, "", GLOBAL}:
+        api["Region"] = body.region or region
+    if job_id is not None and api.get("ID") != job_id:
+        raise BadRequestError(
+            "job.id_mismatch", f"the job's ID {shown(str(api.get('ID')))} is not the path's {shown(job_id)}"
+        )
+    job = jobspec.canonicalize(api)
+    problems = [str(problem) for problem in jobspec.validate(job)]
+    warnings = [] if problems else [str(warning) for warning in jobspec.warnings(job)]
+    return Submitted(body=body, job=job, problems=problems, warnings=warnings)
+
+
+def settled_namespace(in_query: str, in_body: str, in_job: str | None) -> str:
+    """Query before body before job; `default` and `*` there settle nothing."""
+    for name in (in_query, in_body):
+        if name not in {"", "*", DEFAULT}:
+            return name
+    return in_job or DEFAULT

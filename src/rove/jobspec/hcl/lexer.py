@@ -1,0 +1,68 @@
+"""The patterns that cut a source into tokens. The parser moves over the text with them; no list of tokens is made.
+
+Two token patterns differ in one thing: whether a line end is a token or blank.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Whatever is beyond ASCII may be part of a name here; the parser asks Unicode whether it really is.
+_IDENT = r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff-]*+"
+_NUMBER = r"[0-9](?:\.*+(?:[0-9]|[eE][+-]?[0-9]))*+"
+# A quoted text without escapes and interpolation: `$` and `%` are plain unless a brace follows.
+_SIMPLE = r"(?:[^\"\\$%\n\r]|[$%](?!\{))*+"
+_BLOCK_COMMENT = r"/\*(?s:.*?)\*/"
+_LINE_COMMENT = r"(?:\#|//)[^\n]*+"
+
+_TOKEN = rf"""
+    (?:
+      (?P<ident>{_IDENT})
+    | (?P<number>{_NUMBER})
+    | "(?P<text>{_SIMPLE})"
+    | (?P<line>\r?\n | {_LINE_COMMENT}\n?)
+    | <<(?P<flush>-?)(?P<heredoc>{_IDENT})\r?\n
+    | (?P<sign>==|!=|<=|>=|=>|&&|\|\||\.\.\.|~\}}|[={{}}\[\]().,:?+\-*/%<>!"])
+    | (?P<end>\Z)
+    | (?P<bad>(?s:.))
+    )
+"""
+
+TOKEN = re.compile(rf"(?>[ \t]+|{_BLOCK_COMMENT})*+{_TOKEN}", re.VERBOSE)
+TOKEN_IN_BRACKETS = re.compile(rf"(?>[ \t\n]+|\r\n|{_LINE_COMMENT}|{_BLOCK_COMMENT})*+{_TOKEN}", re.VERBOSE)
+
+# One body item in one match, for the forms that nearly every line of a job has:
+# a plain attribute, or the header of a block with at most one label.
+ITEM = re.compile(
+    rf"""
+    (?>[ \t\n]+|\r\n|{_LINE_COMMENT}|{_BLOCK_COMMENT})*+
+    (?:
+      (?P<name>[A-Za-z_][A-Za-z0-9_-]*+)
+      (?:
+        [ \t]*+=[ \t]*+
+        (?: "(?P<text>{_SIMPLE})" | (?P<number>[0-9]{{1,15}}+) | (?P<word>true|false) )
+        [ \t]*+(?P<after>\r?\n|\#[^\n]*+\n)
+      |
+        (?:[ \t]*+"(?P<label>{_SIMPLE})")?+[ \t]*+\{{[ \t]*+(?P<open>\r?\n)
+      )?+
+    | (?P<close>\}})
+    | (?P<end>\Z)
+    )
+    """,
+    re.VERBOSE,
+)
+AFTER_BLOCK = re.compile(rf"(?>[ \t]+|{_BLOCK_COMMENT})*+(?:\r?\n|{_LINE_COMMENT}\n?|\Z)")
+
+# Inside quotes and heredocs.
+QUOTED_TEXT = re.compile(r'(?:[^"\\$%\n\r]|\\[^\n\r]|\$\$\{|%%\{|[$%](?!\{))++')
+HEREDOC_TEXT = re.compile(r"(?:[^$%\n]|\$\$\{|%%\{|[$%](?!\{))*+\n|(?:[^$%\n]|\$\$\{|%%\{|[$%](?!\{))++")
+ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
+HEREDOC_ESCAPE = re.compile(r"([$%])\1\{")
+
+# Where reading may go on after an error: a line that looks like an attribute, a block or a closing brace.
+RESUME = re.compile(
+    r'^[ \t]*+(?:[A-Za-z_][\w-]*+[ \t]*+(?:=(?![=>])|(?:"[^"\n]*+"[ \t]*+)*+\{)|\}[ \t]*+\r?$)', re.MULTILINE
+)
+
+# What Go counts as blank.
+GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -1,0 +1,330 @@
+"""Reading quoted texts and heredocs with their interpolations and directives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from rove.jobspec.hcl.expressions import ExpressionParser, SyntaxFault
+from rove.jobspec.hcl.lexer import ESCAPE, GO_SPACE, HEREDOC_ESCAPE, HEREDOC_TEXT, QUOTED_TEXT, TOKEN_IN_BRACKETS
+from rove.jobspec.hcl.nodes import Conditional, For, Join, Literal, Node, Template, Wrapped, normal
+from rove.jobspec.hcl.positions import Source, clusters
+
+_SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+class Part(NamedTuple):
+    """A piece of a template. kind: "text", "value", "if", "for", "else", "endif", "endfor" or "end"."""
+
+    kind: str
+    start: int
+    end: int
+    node: Node | None = None
+    text: str = ""
+    names: tuple[str | None, str] = (None, "")
+
+
+class TemplateParser(ExpressionParser):
+    """Reads templates; the expressions inside them are the base class's."""
+
+    def __init__(self, source: Source, literal: bool = False) -> None:
+        super().__init__(source)
+        self.literal = literal  # the older syntax: `${` stays text
+
+    def _template(self) -> Node:
+        start = self.start
+        if self.kind == '"':
+            parts, end = self._quoted_parts()
+        else:
+            parts, end = self._heredoc_parts()
+        self.stop = end
+        self.advance()
+        return self.assemble(parts, start, end)
+
+    def assemble(self, parts: list[Part], start: int, end: int) -> Node:
+        """Turn the pieces of a template into one expression."""
+        if len(parts) == 1:
+            only = parts[0]
+            if only.kind == "text":
+                return Literal(normal(only.text), start, end)
+            if only.kind == "value" and only.node is not None:
+                return Wrapped(only.node, start, end)
+        if not parts:
+            return Literal("", start, end)
+        if all(part.kind == "text" for part in parts):
+            # Not a `Literal`: Go takes only a text of one piece for a constant key.
+            return Template([Literal(normal("".join(part.text for part in parts)), start, end)], start, end)
+        nodes, rest = self._nest([*parts, Part("end", end, end)], 0, None)
+        return Template(nodes, start, end)
+
+    # -- pieces ------------------------------------------------------------------------------------------------
+
+    def _quoted_parts(self) -> tuple[list[Part], int]:
+        """The pieces of a quoted text and where it ends. The current token is the opening quote."""
+        opened = self.start
+        parts: list[Part] = []
+        position = self.start + 1
+        trim_next = False
+        text = self.text
+        while True:
+            match = QUOTED_TEXT.match(text, position)
+            if match is not None:
+                piece = self._unescape(match[0], position)
+                self._add_text(parts, piece, position, match.end(), trim_next)
+                position = match.end()
+                trim_next = False
+            if text.startswith('"', position):
+                return parts, position + 1
+            if text.startswith(("${", "%{"), position):
+                if self.literal:
+                    position = self._literal_sequence(parts, position)
+                else:
+                    position, trim_next = self._sequence(parts, position)
+                continue
+            self._unterminated(opened, position)
+
+    def _unterminated(self, opened: int, position: int) -> None:
+        if position >= len(self.text):
+            raise SyntaxFault(self.at(opened, opened + 1, "Text is never closed", "its closing quote is missing"))
+        raise SyntaxFault(
+            self.at(
+                opened,
+                position,
+                "Text is not closed on its line",
+                "the closing quote is missing; text of several lines is written as a heredoc (<<EOT)",
+            )
+        )
+
+    def _literal_sequence(self, parts: list[Part], position: int) -> int:
+        """In the older syntax an interpolation is kept as it is, whatever is in it."""
+        depth, at = 1, position + 2
+        while depth:
+            brace = re.compile(r"[{}\n]").search(self.text, at)
+            if brace is None or brace[0] == "\n":
+                self._unterminated(position, len(self.text) if brace is None else brace.start())
+                break
+            depth += 1 if brace[0] == "{" else -1
+            at = brace.end()
+        self._add_text(parts, self.text[position:at], position, at, False)
+        return at
+
+    def _add_text(self, parts: list[Part], piece: str, start: int, end: int, trim: bool) -> None:
+        if trim:
+            piece = piece.lstrip(GO_SPACE)
+        parts.append(Part("text", start, end, None, piece))
+
+    def _heredoc_parts(self) -> tuple[list[Part], int]:
+        match: Any = self.match
+        opened, body = self.start, self.stop
+        marker, flush = match["heredoc"], match["flush"] == "-"
+        closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n|\Z)")
+        parts: list[Part] = []
+        position = body
+        trim_next = False
+        line_start = True
+        text = self.text
+        while True:
+            if line_start and (end := closing.match(text, position)):
+                break
+            piece = HEREDOC_TEXT.match(text, position)
+            if piece is not None:
+                raw = piece[0]
+                cooked = raw if self.literal else HEREDOC_ESCAPE.sub(r"\1{", raw)
+                self._add_text(parts, cooked, position, piece.end(), trim_next)
+                trim_next = False
+                position = piece.end()
+                line_start = raw.endswith("\n")
+            elif text.startswith(("${", "%{"), position):
+                line_start = False
+                if self.literal:
+                    self._add_text(parts, text[position : position + 2], position, position + 2, False)
+                    position += 2
+                else:
+                    position, trim_next = self._sequence(parts, position)
+            else:
+                raise SyntaxFault(
+                    self.at(opened, body - 1, "Heredoc is never closed", f'a line with only "{marker}" must follow')
+                )
+        if flush:
+            parts = _without_indentation(parts)
+        marker_end = end.end() if end.end() >= len(text) else text.index(marker, end.start()) + len(marker)
+        return parts, marker_end
+
+    def _unescape(self, raw: str, position: int) -> str:
+        if "\\" not in raw and "{" not in raw:
+            return raw
+
+        def replace(match: re.Match[str]) -> str:
+            short, long, other, template = match.groups()
+            if template:
+                return f"{template}{{"
+            if other is None:
+                code = int(short or long, 16)
+                if code < 0x110000 and not 0xD800 <= code < 0xE000:
+                    return chr(code)
+                problem = f"U+{code:04X} is not a character"
+            elif other in _SIMPLE_ESCAPES:
+                return _SIMPLE_ESCAPES[other]
+            elif other in "uU":
+                problem = f"\\{other} needs {4 if other == 'u' else 8} hexadecimal digits"
+            else:
+                problem = f"\\{other} means nothing; a backslash itself is written \\\\"
+            start = position + match.start()
+            raise SyntaxFault(self.at(start, start + 2, "Invalid escape", problem))
+
+        return ESCAPE.sub(replace, raw)
+
+    def _sequence(self, parts: list[Part], position: int) -> tuple[int, bool]:
+        """One `${...}` or `%{...}`. Gives where it ends and whether blanks after it go."""
+        self.depth_check(position)
+        opened = position
+        position += 2
+        if self.text.startswith("~", position):
+            position += 1
+            if parts and parts[-1].kind == "text":
+                parts[-1] = parts[-1]._replace(text=parts[-1].text.rstrip(GO_SPACE))
+        scan = self.scan
+        self.scan = TOKEN_IN_BRACKETS.match
+        self.previous = position
+        self.move(position)
+        part = self._directive(opened) if self.text[opened] == "%" else self._interpolation(opened)
+        if self.kind not in ("}", "~}"):
+            self._sequence_not_closed(opened)
+        self.scan = scan
+        self.depth -= 1
+        parts.append(part._replace(end=self.stop))
+        return self.stop, self.kind == "~}"
+
+    def depth_check(self, position: int) -> None:
+        """Enter a sequence, which nests like a bracket."""
+        self.start, self.stop = position, position + 2
+        self.deeper()
+
+    def _sequence_not_closed(self, opened: int) -> None:
+        mark = self.text[opened]
+        hint = f'to write "{mark}{{" as plain text, double the sign: "{mark}{mark}{{"'
+        if self.kind in ("end", '"', "text"):
+            raise SyntaxFault(self.at(opened, opened + 2, f'"{mark}{{" is never closed', hint))
+        self.fail(f'expected "}}" after the expression, found {self.found()}', hint)
+
+    def _interpolation(self, opened: int) -> Part:
+        node = self.expression()
+        return Part("value", opened, 0, node)
+
+    def _directive(self, opened: int) -> Part:
+        if self.kind != "ident":
+            self.expected('"if", "else", "endif", "for" or "endfor" after "%{"')
+        word = self.word()
+        if word in ("else", "endif", "endfor"):
+            self.advance()
+            return Part(word, opened, 0)
+        if word == "if":
+            self.advance()
+            return Part(word, opened, 0, self.expression())
+        if word != "for":
+            self.fail("Unknown directive", f'"{word}" is none of if, else, endif, for, endfor')
+        self.advance()
+        first = self._loop_name()
+        second = None
+        if self.kind == ",":
+            self.advance()
+            second = self._loop_name()
+        if not (self.kind == "ident" and self.word() == "in"):
+            self.expected('"in"')
+        self.advance()
+        names = (None, first) if second is None else (first, second)
+        return Part(word, opened, 0, self.expression(), "", names)
+
+    # -- nesting of directives ---------------------------------------------------------------------------------
+
+    def _nest(self, parts: list[Part], at: int, inside: Part | None) -> tuple[list[Node], int]:
+        """Expressions from `at` on, up to the directive that ends `inside` (which `at` then points to)."""
+        nodes: list[Node] = []
+        while True:
+            part = parts[at]
+            if part.kind == "text":
+                nodes.append(Literal(normal(part.text), part.start, part.end))
+            elif part.kind == "value" and part.node is not None:
+                nodes.append(part.node)
+            elif part.kind == "if":
+                node, at = self._nest_if(parts, at)
+                nodes.append(node)
+            elif part.kind == "for":
+                node, at = self._nest_for(parts, at)
+                nodes.append(node)
+            elif inside is None and part.kind != "end":
+                raise SyntaxFault(
+                    self.at(part.start, part.end, f'"%{{{part.kind}}}" without its beginning', "nothing is open here")
+                )
+            elif part.kind == "end" and inside is not None:
+                raise SyntaxFault(
+                    self.at(inside.start, inside.end, f'"%{{{inside.kind}}}" is never ended', "its end is missing")
+                )
+            else:
+                return nodes, at
+            at += 1
+
+    def _nest_if(self, parts: list[Part], at: int) -> tuple[Node, int]:
+        opened = parts[at]
+        self.depth_check(opened.start)
+        yes, at = self._nest(parts, at + 1, opened)
+        no: list[Node] = []
+        if parts[at].kind == "else":
+            no, at = self._nest(parts, at + 1, opened)
+        ending = parts[at]
+        if ending.kind != "endif":
+            self._wrong_ending(ending, "endif")
+        self.depth -= 1
+        condition: Any = opened.node
+        node = Conditional(
+            condition,
+            Template(yes, opened.end, ending.start),
+            Template(no, opened.end, ending.start),
+            opened.start,
+            ending.end,
+        )
+        return node, at
+
+    def _nest_for(self, parts: list[Part], at: int) -> tuple[Node, int]:
+        opened = parts[at]
+        self.depth_check(opened.start)
+        body, at = self._nest(parts, at + 1, opened)
+        ending = parts[at]
+        if ending.kind != "endfor":
+            self._wrong_ending(ending, "endfor")
+        self.depth -= 1
+        many: Any = opened.node
+        result = Template(body, opened.end, ending.start)
+        return Join(For(opened.names, many, None, result, None, False, opened.start, ending.end)), at
+
+    def _wrong_ending(self, ending: Part, wanted: str) -> None:
+        raise SyntaxFault(
+            self.at(ending.start, ending.end, f'expected "%{{{wanted}}}", found "%{{{ending.kind}}}"')
+        )
+
+
+def _without_indentation(parts: list[Part]) -> list[Part]:
+    """`<<-`: take away the indentation that all lines share. Blank lines do not count and keep theirs."""
+    least: int | None = None
+    adjust: list[int] = []
+    at_line_start = True
+    for at, part in enumerate(parts):
+        is_text = part.kind == "text"
+        if at_line_start:
+            at_line_start = False
+            spaces: int | None = 0
+            if is_text:
+                rest = part.text.lstrip(GO_SPACE)
+                if not rest and part.text.endswith("\n"):
+                    spaces = None
+                else:
+                    spaces = clusters(part.text[: len(part.text) - len(rest)])
+                    adjust.append(at)
+            if spaces is not None:
+                least = spaces if least is None else min(least, spaces)
+        if is_text and part.text.endswith("\n"):
+            at_line_start = True
+    made = list(parts)
+    for at in adjust:
+        made[at] = made[at]._replace(text=made[at].text[least or 0 :])
+    return made
