@@ -66,16 +66,32 @@ async def stop(call: Call) -> Reply:
 
 ROUTES = (
     Route(
-        methods=READ, path="/v1/allocations", handler=list_allocations, summary="List allocations",
-        capability="read-job", query=(*LISTING, *BLOCKING, "resources", "task_states"), answer=list[AllocStub],
+        methods=READ,
+        path="/v1/allocations",
+        handler=list_allocations,
+        summary="List allocations",
+        capability="read-job",
+        query=(*LISTING, *BLOCKING, "resources", "task_states"),
+        answer=list[AllocStub],
         blocks_on=("allocs",),
     ),
     Route(
-        methods=READ, path="/v1/allocation/{alloc_id}", handler=read_allocation, summary="Read an allocation",
-        capability="read-job", query=BLOCKING, answer=AllocView, blocks_on=("alloc",),
+        methods=READ,
+        path="/v1/allocation/{alloc_id}",
+        handler=read_allocation,
+        summary="Read an allocation",
+        capability="read-job",
+        query=BLOCKING,
+        answer=AllocView,
+        blocks_on=("alloc",),
     ),
     Route(
-        methods=WRITE, path="/v1/allocation/{alloc_id}/stop", handler=stop, summary="Stop an allocation",
-        capability="alloc-lifecycle", query=("no_shutdown_delay", "reschedule"), answer=EvalReply,
+        methods=WRITE,
+        path="/v1/allocation/{alloc_id}/stop",
+        handler=stop,
+        summary="Stop an allocation",
+        capability="alloc-lifecycle",
+        query=("no_shutdown_delay", "reschedule"),
+        answer=EvalReply,
     ),
-)  # fmt: skip
+)

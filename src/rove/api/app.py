@@ -106,6 +106,7 @@ def refuse_foreign_origin(request: web.Request) -> None:
         return
     if urlsplit(origin).netloc != request.headers.get("Host", ""):
         raise ForbiddenError(
-            "request.origin", "requests from pages of another origin are refused",
+            "request.origin",
+            "requests from pages of another origin are refused",
             fix="use the page of this agent, or a client outside a browser",
-        )  # fmt: skip
+        )

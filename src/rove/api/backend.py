@@ -15,7 +15,7 @@ from rove.structs.deployment import Deployment
 from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, JobScalingEvents, JobSubmission, JobSummary
 from rove.structs.messages import Kind
-from rove.structs.node import DrainSpec, Eligibility, Namespace, Node, NodePool, SchedulerConfiguration
+from rove.structs.node import Eligibility, Namespace, Node, NodePool, SchedulerConfiguration
 from rove.structs.plan import SchedulerResult
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class NodeStream(Protocol):
 
 
 class Server(Protocol):
-    """What the API asks of a server; `rove.server.server.Server` is one."""
+    """What the API asks of a server; `rove.server.server.Server` is one. For verbs of later rooms see `Call.verb`."""
 
     @property
     def store(self) -> Any: ...
@@ -133,55 +133,66 @@ class Server(Protocol):
     def leader_address(self) -> str: ...
 
     async def register_job(
-        self, job: Job, *, submission: JobSubmission | None = None, enforce_index: bool = False,
-        modify_index: int = 0, preserve_counts: bool = False, preserve_resources: bool = False,
+        self,
+        job: Job,
+        *,
+        submission: JobSubmission | None = None,
+        enforce_index: bool = False,
+        modify_index: int = 0,
+        preserve_counts: bool = False,
+        preserve_resources: bool = False,
         eval_priority: int = 0,
-    ) -> Registered: ...  # fmt: skip
-    async def deregister_job(
-        self, namespace: str, job_id: str, *, purge: bool = False, eval_priority: int = 0,
-        no_shutdown_delay: bool = False,
-    ) -> Registered: ...  # fmt: skip
-    async def evaluate_job(
-        self, namespace: str, job_id: str, *, force_reschedule: bool = False
     ) -> Registered: ...
+    async def deregister_job(
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        purge: bool = False,
+        eval_priority: int = 0,
+        no_shutdown_delay: bool = False,
+    ) -> Registered: ...
+    async def evaluate_job(self, namespace: str, job_id: str, *, force_reschedule: bool = False) -> Registered: ...
     async def plan_job(self, job: Job) -> Planned: ...
     async def revert_job(
         self, namespace: str, job_id: str, version: int, *, enforce_prior_version: int | None = None
     ) -> Registered: ...
     async def set_stability(self, namespace: str, job_id: str, version: int, stable: bool) -> int: ...
     async def scale_job(
-        self, namespace: str, job_id: str, group: str, count: int | None, *, message: str, error: bool,
-        meta: dict[str, Any], enforce_index: bool, modify_index: int,
-    ) -> Registered: ...  # fmt: skip
+        self,
+        namespace: str,
+        job_id: str,
+        group: str,
+        count: int | None,
+        *,
+        message: str,
+        error: bool,
+        meta: dict[str, Any],
+        enforce_index: bool,
+        modify_index: int,
+    ) -> Registered: ...
     async def dispatch_job(
-        self, namespace: str, job_id: str, *, payload: bytes, meta: dict[str, str], id_prefix: str,
+        self,
+        namespace: str,
+        job_id: str,
+        *,
+        payload: bytes,
+        meta: dict[str, str],
+        id_prefix: str,
         idempotency_token: str,
-    ) -> Dispatched: ...  # fmt: skip
-    async def force_periodic(self, namespace: str, job_id: str) -> Registered: ...
+    ) -> Dispatched: ...
     async def stop_alloc(
         self, alloc_id: str, *, no_shutdown_delay: bool = False, reschedule: bool = False
     ) -> Registered: ...
     async def evaluate_node(self, node_id: str) -> tuple[list[str], int]: ...
     async def set_eligibility(self, node_id: str, eligibility: Eligibility) -> tuple[list[str], int]: ...
-    async def drain_node(
-        self, node_id: str, spec: DrainSpec | None, *, mark_eligible: bool, meta: dict[str, str]
-    ) -> tuple[list[str], int]: ...
     async def purge_node(self, node_id: str) -> tuple[list[str], int]: ...
     async def set_scheduler_configuration(
-        self, conf: SchedulerConfiguration, *, cas: int | None
+        self, configuration: SchedulerConfiguration, *, cas: int | None
     ) -> tuple[bool, int]: ...
     async def collect_garbage(self) -> None: ...
     async def reconcile_summaries(self) -> None: ...
-    async def promote_deployment(self, deployment_id: str, *, all: bool, groups: Sequence[str]) -> Any: ...
-    async def fail_deployment(self, deployment_id: str) -> Any: ...
-    async def pause_deployment(self, deployment_id: str, pause: bool) -> Any: ...
-    async def unblock_deployment(self, deployment_id: str) -> Any: ...
-    async def set_alloc_health(
-        self, deployment_id: str, healthy_ids: Sequence[str], unhealthy_ids: Sequence[str]
-    ) -> Any: ...
-    async def call_node(
-        self, node_id: str, kind: Kind, body: Any, reply: type[T], timeout_s: float = 10.0
-    ) -> T: ...
+    async def call_node(self, node_id: str, kind: Kind, body: Any, reply: type[T], timeout_s: float = 10.0) -> T: ...
     async def open_node(self, node_id: str, kind: Kind, body: Any) -> Any: ...
     def members(self) -> list[dict[str, Any]]: ...
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict
 
-from rove.errors import BadRequestError, TooLargeError, UnavailableError
+from rove.errors import BadRequestError, RoveError, TooLargeError, UnavailableError
 
 from . import govalues
 from .backend import Backend, Client, Server
@@ -59,6 +59,13 @@ class Call:
     @property
     def store(self) -> Any:
         return self.server.store
+
+    def verb(self, name: str) -> Any:
+        """A method that the server may not have (yet). Raises `RoveError` 501 if it has none."""
+        method = getattr(self.server, name, None)
+        if method is None:
+            raise RoveError("server.no_verb", f"this server cannot {name.replace('_', ' ')}", status=501)
+        return method
 
     @property
     def namespace(self) -> str:
@@ -162,9 +169,7 @@ def convert_body(value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(fold(value, kind), kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise BadRequestError(
-            "request.type", "the request body has a wrong type in it", why=str(error)
-        ) from None
+        raise BadRequestError("request.type", "the request body has a wrong type in it", why=str(error)) from None
 
 
 def _too_large(limit: int) -> TooLargeError:

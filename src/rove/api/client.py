@@ -273,7 +273,7 @@ async def _with_heartbeats(stream: NodeStream) -> AsyncIterator[bytes]:
             done, _ = await asyncio.wait({receiving}, timeout=HEARTBEAT_S)
             if not done:
                 has_begun = True
-                yield b"{}"
+                yield b"{}\n"
                 continue
             finished, receiving = receiving, None
             try:
@@ -302,7 +302,7 @@ def frames_of(chunk: StreamChunk) -> list[bytes]:
     for piece in pieces:
         start += len(piece)
         fields = {"Offset": start, "Data": piece, "File": chunk.file, "FileEvent": chunk.event}
-        frames.append(to_json({name: value for name, value in fields.items() if value}))
+        frames.append(to_json({name: value for name, value in fields.items() if value}) + b"\n")
     return frames
 
 
@@ -356,20 +356,36 @@ ROUTES = (
     _fs_route("ls", file_list, "List a directory", "path", answer=list[FileInfo]),
     _fs_route("stat", file_stat, "Describe a file", "path", answer=FileInfo),
     _fs_route("cat", file_cat, "Read a file", "path", content_type="text/plain"),
-    _fs_route(
-        "readat", file_read_at, "Read a part of a file", "path", "offset", "limit", content_type="text/plain"
-    ),
+    _fs_route("readat", file_read_at, "Read a part of a file", "path", "offset", "limit", content_type="text/plain"),
     _fs_route("stream", file_stream, "Follow a file", "path", "offset", "origin", "follow"),
     _fs_route(
-        "logs", logs, "Read a task's output", "task", "type", "follow", "offset", "origin", "plain",
+        "logs",
+        logs,
+        "Read a task's output",
+        "task",
+        "type",
+        "follow",
+        "offset",
+        "origin",
+        "plain",
         capability="read-logs",
     ),
     Route(
-        methods=READ, path="/v1/client/stats", handler=host_stats, summary="Statistics of a node's machine",
-        place=Place.NODE, query=("node_id",), capability="node:read",
+        methods=READ,
+        path="/v1/client/stats",
+        handler=host_stats,
+        summary="Statistics of a node's machine",
+        place=Place.NODE,
+        query=("node_id",),
+        capability="node:read",
     ),
     Route(
-        methods=READ, path="/v1/client/gc", handler=node_gc, summary="Clean up a node", place=Place.NODE,
-        query=("node_id",), capability="node:write",
+        methods=READ,
+        path="/v1/client/gc",
+        handler=node_gc,
+        summary="Clean up a node",
+        place=Place.NODE,
+        query=("node_id",),
+        capability="node:write",
     ),
-)  # fmt: skip
+)

@@ -54,9 +54,7 @@ async def count(call: Call) -> Reply:
     def build(snapshot: Snapshot) -> CountReply:
         wanted = parse_filter(text) if text else None
         found = snapshot.evaluations("", namespace)
-        return CountReply(
-            count=sum(1 for item in found if wanted is None or wanted(item)), index=snapshot.index
-        )
+        return CountReply(count=sum(1 for item in found if wanted is None or wanted(item)), index=snapshot.index)
 
     return await read(call, [("evals",)], build)
 
@@ -76,9 +74,7 @@ async def read_evaluation(call: Call) -> Reply:
 
 def related(snapshot: Snapshot, evaluation: Evaluation) -> tuple[Any, ...]:
     """Evaluations that this one followed, or that follow it, however far."""
-    everyone = {
-        other.id: other for other in snapshot.evaluations_of_job(evaluation.namespace, evaluation.job_id)
-    }
+    everyone = {other.id: other for other in snapshot.evaluations_of_job(evaluation.namespace, evaluation.job_id)}
     found: dict[str, Evaluation] = {}
     waiting = [evaluation]
     while waiting:
@@ -106,21 +102,43 @@ async def allocations(call: Call) -> Reply:
 
 ROUTES = (
     Route(
-        methods=READ, path="/v1/evaluations", handler=list_evaluations, summary="List evaluations",
-        capability="read-job", query=(*LISTING, *BLOCKING, "status", "job"), answer=list[EvalView],
+        methods=READ,
+        path="/v1/evaluations",
+        handler=list_evaluations,
+        summary="List evaluations",
+        capability="read-job",
+        query=(*LISTING, *BLOCKING, "status", "job"),
+        answer=list[EvalView],
         blocks_on=("evals",),
     ),
     Route(
-        methods=READ, path="/v1/evaluations/count", handler=count, summary="Count evaluations",
-        capability="read-job", query=("filter", *BLOCKING), answer=CountReply, blocks_on=("evals",),
+        methods=READ,
+        path="/v1/evaluations/count",
+        handler=count,
+        summary="Count evaluations",
+        capability="read-job",
+        query=("filter", *BLOCKING),
+        answer=CountReply,
+        blocks_on=("evals",),
     ),
     Route(
-        methods=READ, path="/v1/evaluation/{eval_id}", handler=read_evaluation, summary="Read an evaluation",
-        capability="read-job", query=("related", *BLOCKING), answer=EvalView, blocks_on=("eval",),
+        methods=READ,
+        path="/v1/evaluation/{eval_id}",
+        handler=read_evaluation,
+        summary="Read an evaluation",
+        capability="read-job",
+        query=("related", *BLOCKING),
+        answer=EvalView,
+        blocks_on=("eval",),
     ),
     Route(
-        methods=READ, path="/v1/evaluation/{eval_id}/allocations", handler=allocations,
-        summary="Allocations of an evaluation", capability="read-job", query=(*LISTING, *BLOCKING),
-        answer=list[AllocStub], blocks_on=("allocs.eval",),
+        methods=READ,
+        path="/v1/evaluation/{eval_id}/allocations",
+        handler=allocations,
+        summary="Allocations of an evaluation",
+        capability="read-job",
+        query=(*LISTING, *BLOCKING),
+        answer=list[AllocStub],
+        blocks_on=("allocs.eval",),
     ),
-)  # fmt: skip
+)

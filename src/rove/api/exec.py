@@ -180,8 +180,12 @@ async def _heartbeats(socket: web.WebSocketResponse) -> None:
 
 ROUTES = (
     Route(
-        methods=("GET",), path="/v1/client/allocation/{alloc_id}/exec", handler=run, place=Place.NODE,
-        summary="Run a command beside a task (WebSocket)", capability="alloc-exec",
+        methods=("GET",),
+        path="/v1/client/allocation/{alloc_id}/exec",
+        handler=run,
+        place=Place.NODE,
+        summary="Run a command beside a task (WebSocket)",
+        capability="alloc-exec",
         query=("task", "command", "tty", "ws_handshake"),
     ),
-)  # fmt: skip
+)

@@ -70,9 +70,7 @@ def parse_filter(text: str) -> Filter:
 
 def filter_error(why: str) -> BadRequestError:
     """The error of a filter; clients look for its first words."""
-    return BadRequestError(
-        "request.filter", "failed to create result paginator: the filter cannot be used", why
-    )
+    return BadRequestError("request.filter", "failed to create result paginator: the filter cannot be used", why)
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -172,9 +170,11 @@ class _Parser:
     def _is_value(self) -> bool:
         """True if the word just taken is a value: it is followed by `in` or `not in`."""
         token, after = self._peek(), self._peek(1)
-        return token is not None and token.kind == "keyword" and (
-            token.text == "in" or (token.text == "not" and after is not None and after.text == "in")
-        )  # fmt: skip
+        return (
+            token is not None
+            and token.kind == "keyword"
+            and (token.text == "in" or (token.text == "not" and after is not None and after.text == "in"))
+        )
 
     def _membership(self, left: _Token) -> Node:
         if left.kind == "string" and left.text.startswith("/") and not self._is_value():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from rove.errors import RoveError, UnavailableError
 
@@ -23,10 +24,19 @@ CHUNK = 64 * 1024
 CONNECT_TIMEOUT_S = 5.0
 _HOP_BY_HOP = frozenset(
     {
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "expect",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+        "expect",
     }
-)  # fmt: skip
+)
 
 
 class Forwarder:
@@ -52,20 +62,16 @@ class Forwarder:
         return ()
 
     def _region_target(self, call: Call, route: Route, region: str) -> Sequence[str]:
-        if route.place is Place.AGENT or region in {"global", ""} and self._backend.region_addresses is None:
+        if route.place is Place.AGENT or (region in {"global", ""} and self._backend.region_addresses is None):
             return ()
         found = self._backend.region_addresses(region) if self._backend.region_addresses else ()
         return self._checked(call, tuple(found), "No path to region")
 
     def _checked(self, call: Call, addresses: Sequence[str], missing: str) -> Sequence[str]:
         if not addresses:
-            raise UnavailableError(
-                "forward.no_path", missing or "nobody to forward to", "no address is known"
-            )
+            raise UnavailableError("forward.no_path", missing or "nobody to forward to", "no address is known")
         if hops(call.request) >= MAX_HOPS:
-            raise UnavailableError(
-                "forward.loop", "the request was forwarded too often", "no leader was found"
-            )
+            raise UnavailableError("forward.loop", "the request was forwarded too often", "no leader was found")
         return random.sample(addresses, len(addresses))
 
     def _is_here(self, call: Call) -> bool:
@@ -105,7 +111,7 @@ class Forwarder:
 
     async def _forward_http(self, request: web.Request, address: str) -> web.StreamResponse:
         body = request.content if request.body_exists else None
-        url = aiohttp.client.URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
+        url = URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
         headers = onward_headers(request)
         if request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
@@ -123,15 +129,11 @@ class Forwarder:
     async def _forward_socket(self, request: web.Request, addresses: Sequence[str]) -> web.StreamResponse:
         last: Exception | None = None
         for address in addresses:
-            url = aiohttp.client.URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
+            url = URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
             try:
-                upstream = await self._http().ws_connect(
-                    url, headers=_socket_headers(request), max_msg_size=0
-                )
+                upstream = await self._http().ws_connect(url, headers=_socket_headers(request), max_msg_size=0)
             except aiohttp.WSServerHandshakeError as error:
-                raise RoveError(
-                    "forward.refused", "the server refused", error.message, status=error.status
-                ) from None
+                raise RoveError("forward.refused", "the server refused", error.message, status=error.status) from None
             except aiohttp.ClientError as error:
                 last = error
                 continue
@@ -183,9 +185,7 @@ async def _copy_response(request: web.Request, upstream: aiohttp.ClientResponse)
     return response
 
 
-async def _join_sockets(
-    request: web.Request, upstream: aiohttp.ClientWebSocketResponse
-) -> web.WebSocketResponse:
+async def _join_sockets(request: web.Request, upstream: aiohttp.ClientWebSocketResponse) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(max_msg_size=0)
     await socket.prepare(request)
     there = asyncio.ensure_future(_pump(socket, upstream))

@@ -12,8 +12,15 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _DURATION = re.compile(r"([+-]?)((?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:ns|us|µs|μs|ms|s|m|h))+\Z")
 _PART = re.compile(r"(\d*\.?\d*)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_NS = {
-    "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
-}  # fmt: skip
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _MAX_LENGTH = 64
 
 
@@ -60,8 +67,4 @@ def bad_value(name: str, text: str, wanted: str) -> BadRequestError:
 def shown(text: str, limit: int = 128) -> str:
     """Foreign text made safe for an error: quoted, control characters escaped, cut."""
     cut = text if len(text) <= limit else text[:limit] + "..."
-    return (
-        '"'
-        + "".join(c if c.isprintable() and c != '"' else c.encode("unicode_escape").decode() for c in cut)
-        + '"'
-    )
+    return '"' + "".join(c if c.isprintable() and c != '"' else c.encode("unicode_escape").decode() for c in cut) + '"'

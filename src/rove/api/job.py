@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 from rove import jobspec
@@ -169,9 +170,12 @@ async def stop(call: Call) -> Reply:
     namespace, job_id = _target(call)
     priority = call.uint("eval_priority", limit=100)
     done = await call.server.deregister_job(
-        namespace, job_id, purge=call.flag("purge"), eval_priority=priority,
+        namespace,
+        job_id,
+        purge=call.flag("purge"),
+        eval_priority=priority,
         no_shutdown_delay=call.flag("no_shutdown_delay"),
-    )  # fmt: skip
+    )
     return registered(done)
 
 
@@ -303,7 +307,7 @@ async def versions(call: Call) -> Reply:
 def version_diffs(found: tuple[Job, ...], tag: str, version: str) -> list[Any]:
     """Each version against the next older one, or all against the one with this tag or number."""
     if not tag and not version:
-        return [jobspec.diff_jobs(older, newer) for newer, older in zip(found, found[1:], strict=False)]
+        return [jobspec.diff_jobs(older, newer) for newer, older in itertools.pairwise(found)]
     number = parse_uint("diff_version", version) if version else None
     base = next(
         (
@@ -367,19 +371,26 @@ async def dispatch_payload(call: Call) -> Reply:
 async def _dispatch(call: Call, body: DispatchBody) -> Reply:
     namespace, job_id = _target(call)
     done = await call.server.dispatch_job(
-        namespace, job_id, payload=body.payload, meta=body.meta, id_prefix=body.id_prefix_template,
+        namespace,
+        job_id,
+        payload=body.payload,
+        meta=body.meta,
+        id_prefix=body.id_prefix_template,
         idempotency_token=call.query.get("idempotency_token", ""),
-    )  # fmt: skip
+    )
     reply = DispatchReply(
-        dispatched_job_id=done.dispatched_job_id, eval_id=done.eval_id, eval_create_index=done.eval_create_index,
-        job_create_index=done.job_create_index, index=done.index,
-    )  # fmt: skip
+        dispatched_job_id=done.dispatched_job_id,
+        eval_id=done.eval_id,
+        eval_create_index=done.eval_create_index,
+        job_create_index=done.job_create_index,
+        index=done.index,
+    )
     return Reply(reply, done.index, is_read=False)
 
 
 async def force_periodic(call: Call) -> Reply:
     """Launch a periodic job now."""
-    return registered(await call.server.force_periodic(*_target(call)))
+    return registered(await call.verb("force_periodic")(*_target(call)))
 
 
 async def scale_status(call: Call) -> Reply:
@@ -401,15 +412,21 @@ def scale_status_of(snapshot: Snapshot, job: Job) -> ScaleStatus:
     for group in job.task_groups:
         mine = [alloc for alloc in live if alloc.task_group == group.name]
         groups[group.name] = GroupScale(
-            desired=group.count, placed=len(mine),
+            desired=group.count,
+            placed=len(mine),
             running=sum(alloc.client_status == "running" for alloc in mine),
-            healthy=sum(alloc.is_healthy for alloc in mine), unhealthy=sum(alloc.is_unhealthy for alloc in mine),
+            healthy=sum(alloc.is_healthy for alloc in mine),
+            unhealthy=sum(alloc.is_unhealthy for alloc in mine),
             events=noted.scaling_events.get(group.name, ()) if noted else (),
-        )  # fmt: skip
+        )
     return ScaleStatus(
-        job_id=job.id, namespace=job.namespace, job_create_index=job.create_index,
-        job_modify_index=job.job_modify_index, job_stopped=job.stop, task_groups=groups,
-    )  # fmt: skip
+        job_id=job.id,
+        namespace=job.namespace,
+        job_create_index=job.create_index,
+        job_modify_index=job.job_modify_index,
+        job_stopped=job.stop,
+        task_groups=groups,
+    )
 
 
 async def scale(call: Call) -> Reply:
@@ -420,15 +437,20 @@ async def scale(call: Call) -> Reply:
     _same_id(target.get("job", ""), job_id)
     group = target.get("group", "")
     if not group:
-        raise BadRequestError(
-            "job.scale_group", "the task group to scale is missing", fix='send Target {"Group": ...}'
-        )
+        raise BadRequestError("job.scale_group", "the task group to scale is missing", fix='send Target {"Group": ...}')
     if body.count is not None and body.count < 0:
         raise BadRequestError("job.scale_count", f"a count of {body.count} is below zero")
     done = await call.server.scale_job(
-        namespace, job_id, group, body.count, message=body.message, error=body.error, meta=body.meta,
-        enforce_index=body.enforce_index, modify_index=body.job_modify_index,
-    )  # fmt: skip
+        namespace,
+        job_id,
+        group,
+        body.count,
+        message=body.message,
+        error=body.error,
+        meta=body.meta,
+        enforce_index=body.enforce_index,
+        modify_index=body.job_modify_index,
+    )
     return registered(done)
 
 
@@ -455,52 +477,114 @@ ROUTES = (
     _route(WRITE, "/plan", plan, "Dry run", body=JobBody, answer=PlanReply, capability="submit-job"),
     _route(WRITE, "/evaluate", evaluate, "Evaluate a job again", body=EvaluateBody, answer=EvalReply, **_READ_JOB),
     _route(
-        READ, "/allocations", allocations, "Allocations of a job", answer=list[AllocStub],
-        query=(*LISTING, *BLOCKING, "all"), blocks_on=("allocs.job",), **_READ_JOB,
+        READ,
+        "/allocations",
+        allocations,
+        "Allocations of a job",
+        answer=list[AllocStub],
+        query=(*LISTING, *BLOCKING, "all"),
+        blocks_on=("allocs.job",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/evaluations", evaluations, "Evaluations of a job", answer=list[EvalView],
-        query=(*LISTING, *BLOCKING), blocks_on=("evals.job",), **_READ_JOB,
+        READ,
+        "/evaluations",
+        evaluations,
+        "Evaluations of a job",
+        answer=list[EvalView],
+        query=(*LISTING, *BLOCKING),
+        blocks_on=("evals.job",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/deployments", deployments, "Deployments of a job", answer=list[Deployment],
-        query=(*LISTING, *BLOCKING, "all"), blocks_on=("deployments.job",), **_READ_JOB,
+        READ,
+        "/deployments",
+        deployments,
+        "Deployments of a job",
+        answer=list[Deployment],
+        query=(*LISTING, *BLOCKING, "all"),
+        blocks_on=("deployments.job",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/deployment", latest_deployment, "Newest deployment of a job", answer=Deployment | None,
-        query=BLOCKING, blocks_on=("deployments.job",), **_READ_JOB,
+        READ,
+        "/deployment",
+        latest_deployment,
+        "Newest deployment of a job",
+        answer=Deployment | None,
+        query=BLOCKING,
+        blocks_on=("deployments.job",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/summary", summary, "Counts per group", answer=JobSummary, query=BLOCKING,
-        blocks_on=("job.summary",), **_READ_JOB,
+        READ,
+        "/summary",
+        summary,
+        "Counts per group",
+        answer=JobSummary,
+        query=BLOCKING,
+        blocks_on=("job.summary",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/versions", versions, "Versions of a job", answer=VersionsReply,
-        query=(*BLOCKING, "diffs", "diff_tag", "diff_version"), blocks_on=("job",), **_READ_JOB,
+        READ,
+        "/versions",
+        versions,
+        "Versions of a job",
+        answer=VersionsReply,
+        query=(*BLOCKING, "diffs", "diff_tag", "diff_version"),
+        blocks_on=("job",),
+        **_READ_JOB,
     ),
     _route(
-        READ, "/submission", submission, "Source of a job version", answer=JobSubmission,
-        query=(*BLOCKING, "version"), blocks_on=("job",), **_READ_JOB,
+        READ,
+        "/submission",
+        submission,
+        "Source of a job version",
+        answer=JobSubmission,
+        query=(*BLOCKING, "version"),
+        blocks_on=("job",),
+        **_READ_JOB,
     ),
     _route(WRITE, "/revert", revert, "Go back to a version", body=RevertBody, **_SUBMIT),
     _route(
-        WRITE, "/stable", set_stable, "Mark a version as stable", body=StableBody, answer=StableReply,
+        WRITE,
+        "/stable",
+        set_stable,
+        "Mark a version as stable",
+        body=StableBody,
+        answer=StableReply,
         capability="submit-job",
     ),
     _route(
-        WRITE, "/dispatch", dispatch, "Dispatch a parameterized job", body=DispatchBody, answer=DispatchReply,
-        query=("idempotency_token",), capability="dispatch-job",
+        WRITE,
+        "/dispatch",
+        dispatch,
+        "Dispatch a parameterized job",
+        body=DispatchBody,
+        answer=DispatchReply,
+        query=("idempotency_token",),
+        capability="dispatch-job",
     ),
     _route(
-        WRITE, "/dispatch/payload", dispatch_payload, "Dispatch with a raw payload", answer=DispatchReply,
-        query=("idempotency_token",), capability="dispatch-job",
+        WRITE,
+        "/dispatch/payload",
+        dispatch_payload,
+        "Dispatch with a raw payload",
+        answer=DispatchReply,
+        query=("idempotency_token",),
+        capability="dispatch-job",
     ),
     _route(WRITE, "/periodic/force", force_periodic, "Launch a periodic job now", **_SUBMIT),
     _route(
-        READ, "/scale", scale_status, "Counts and scaling events", answer=ScaleStatus, query=BLOCKING,
-        blocks_on=("job", "scaling", "allocs.job"), capability="read-job-scaling",
+        READ,
+        "/scale",
+        scale_status,
+        "Counts and scaling events",
+        answer=ScaleStatus,
+        query=BLOCKING,
+        blocks_on=("job", "scaling", "allocs.job"),
+        capability="read-job-scaling",
     ),
-    _route(
-        WRITE, "/scale", scale, "Change a group's count", body=ScaleBody, answer=EvalReply, capability="scale-job"
-    ),
-)  # fmt: skip
+    _route(WRITE, "/scale", scale, "Change a group's count", body=ScaleBody, answer=EvalReply, capability="scale-job"),
+)

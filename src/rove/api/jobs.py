@@ -63,19 +63,26 @@ async def register_submitted(call: Call, given: Submitted) -> Reply:
     """Store a job that was read from a body."""
     body = given.body
     done = await call.server.register_job(
-        given.checked(), submission=given.submission(), enforce_index=body.enforce_index,
-        modify_index=body.job_modify_index, preserve_counts=body.preserve_counts,
-        preserve_resources=body.preserve_resources, eval_priority=body.eval_priority,
-    )  # fmt: skip
+        given.checked(),
+        submission=given.submission(),
+        enforce_index=body.enforce_index,
+        modify_index=body.job_modify_index,
+        preserve_counts=body.preserve_counts,
+        preserve_resources=body.preserve_resources,
+        eval_priority=body.eval_priority,
+    )
     return registered(done, given.warnings)
 
 
 def registered(done: Registered, warnings: list[str] | None = None) -> Reply:
     """The answer of a write about a job."""
     body = EvalReply(
-        eval_id=done.eval_id, eval_create_index=done.eval_create_index, job_modify_index=done.job_modify_index,
-        index=done.index, warnings=warning_text([*(warnings or []), *_as_list(done.warnings)]),
-    )  # fmt: skip
+        eval_id=done.eval_id,
+        eval_create_index=done.eval_create_index,
+        job_modify_index=done.job_modify_index,
+        index=done.index,
+        warnings=warning_text([*(warnings or []), *_as_list(done.warnings)]),
+    )
     return Reply(body, done.index, is_read=False)
 
 
@@ -117,27 +124,50 @@ async def validate(call: Call) -> Reply:
         problems, warnings = failure.problems, []
     error = "\n".join([f"{len(problems)} errors:", *(f"* {p}" for p in problems)]) if problems else ""
     body = ValidateReply(
-        validation_errors=problems or None, error=error, warnings=warning_text(warnings),
+        validation_errors=problems or None,
+        error=error,
+        warnings=warning_text(warnings),
         index=call.store.index,
-    )  # fmt: skip
+    )
     return Reply(body, call.store.index)
 
 
 ROUTES = (
     Route(
-        methods=READ, path="/v1/jobs", handler=list_jobs, summary="List jobs", capability="list-jobs",
-        query=(*LISTING, *BLOCKING, "meta"), answer=list[JobStub], blocks_on=("jobs",),
+        methods=READ,
+        path="/v1/jobs",
+        handler=list_jobs,
+        summary="List jobs",
+        capability="list-jobs",
+        query=(*LISTING, *BLOCKING, "meta"),
+        answer=list[JobStub],
+        blocks_on=("jobs",),
     ),
     Route(
-        methods=WRITE, path="/v1/jobs", handler=register, summary="Register or update a job",
-        capability="submit-job", body=JobBody, answer=EvalReply,
+        methods=WRITE,
+        path="/v1/jobs",
+        handler=register,
+        summary="Register or update a job",
+        capability="submit-job",
+        body=JobBody,
+        answer=EvalReply,
     ),
     Route(
-        methods=WRITE, path="/v1/jobs/parse", handler=parse, summary="Turn HCL into a job",
-        capability="parse-job", body=ParseBody, answer=Job,
+        methods=WRITE,
+        path="/v1/jobs/parse",
+        handler=parse,
+        summary="Turn HCL into a job",
+        capability="parse-job",
+        body=ParseBody,
+        answer=Job,
     ),
     Route(
-        methods=WRITE, path="/v1/validate/job", handler=validate, summary="Check a job", capability="submit-job",
-        body=JobBody, answer=ValidateReply,
+        methods=WRITE,
+        path="/v1/validate/job",
+        handler=validate,
+        summary="Check a job",
+        capability="submit-job",
+        body=JobBody,
+        answer=ValidateReply,
     ),
-)  # fmt: skip
+)

@@ -97,7 +97,7 @@ async def drain(call: Call) -> Reply:
     """Start or end a drain."""
     body = await call.body(DrainBody)
     _same_id(body.node_id, call.ids["node_id"])
-    outcome = await call.server.drain_node(
+    outcome = await call.verb("drain_node")(
         _existing(call), body.drain_spec, mark_eligible=body.mark_eligible, meta=body.meta
     )
     return _evaluated(call, outcome)
@@ -129,31 +129,67 @@ def _same_id(in_body: str, in_path: str) -> None:
 
 ROUTES = (
     Route(
-        methods=READ, path="/v1/nodes", handler=list_nodes, summary="List nodes", capability="node:read",
-        query=(*LISTING, *BLOCKING, "resources", "os"), answer=list[NodeStub], blocks_on=("nodes",),
+        methods=READ,
+        path="/v1/nodes",
+        handler=list_nodes,
+        summary="List nodes",
+        capability="node:read",
+        query=(*LISTING, *BLOCKING, "resources", "os"),
+        answer=list[NodeStub],
+        blocks_on=("nodes",),
     ),
     Route(
-        methods=READ, path="/v1/node/{node_id}", handler=read_node, summary="Read a node", capability="node:read",
-        query=BLOCKING, answer=NodeDetail, blocks_on=("node",),
+        methods=READ,
+        path="/v1/node/{node_id}",
+        handler=read_node,
+        summary="Read a node",
+        capability="node:read",
+        query=BLOCKING,
+        answer=NodeDetail,
+        blocks_on=("node",),
     ),
     Route(
-        methods=READ, path="/v1/node/{node_id}/allocations", handler=allocations, summary="Allocations of a node",
-        capability="node:read", query=BLOCKING, answer=list[AllocView], blocks_on=("allocs.node",),
+        methods=READ,
+        path="/v1/node/{node_id}/allocations",
+        handler=allocations,
+        summary="Allocations of a node",
+        capability="node:read",
+        query=BLOCKING,
+        answer=list[AllocView],
+        blocks_on=("allocs.node",),
     ),
     Route(
-        methods=WRITE, path="/v1/node/{node_id}/evaluate", handler=evaluate, summary="Evaluate a node's jobs",
-        capability="node:write", answer=NodeReply,
+        methods=WRITE,
+        path="/v1/node/{node_id}/evaluate",
+        handler=evaluate,
+        summary="Evaluate a node's jobs",
+        capability="node:write",
+        answer=NodeReply,
     ),
     Route(
-        methods=WRITE, path="/v1/node/{node_id}/eligibility", handler=set_eligibility, body=EligibilityBody,
-        summary="Allow or forbid placements", capability="node:write", answer=NodeReply,
+        methods=WRITE,
+        path="/v1/node/{node_id}/eligibility",
+        handler=set_eligibility,
+        body=EligibilityBody,
+        summary="Allow or forbid placements",
+        capability="node:write",
+        answer=NodeReply,
     ),
     Route(
-        methods=WRITE, path="/v1/node/{node_id}/drain", handler=drain, summary="Start or end a drain",
-        capability="node:write", body=DrainBody, answer=NodeReply,
+        methods=WRITE,
+        path="/v1/node/{node_id}/drain",
+        handler=drain,
+        summary="Start or end a drain",
+        capability="node:write",
+        body=DrainBody,
+        answer=NodeReply,
     ),
     Route(
-        methods=WRITE, path="/v1/node/{node_id}/purge", handler=purge, summary="Forget a node",
-        capability="node:write", answer=NodeReply,
+        methods=WRITE,
+        path="/v1/node/{node_id}/purge",
+        handler=purge,
+        summary="Forget a node",
+        capability="node:write",
+        answer=NodeReply,
     ),
-)  # fmt: skip
+)

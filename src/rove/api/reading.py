@@ -27,8 +27,10 @@ async def snapshot_after(call: Call, keys: Sequence[WatchKey]) -> tuple[Any, int
 
     The index is at least 1, since a client that is told 0 would ask again at once.
     """
-    if call.query and (after := call.wait_index):
-        await _wait(call, keys, after)
+    if call.query:
+        call.flag("stale")  # every read is of the newest state; only the spelling is checked
+        if after := call.wait_index:
+            await _wait(call, keys, after)
     snapshot = call.store.snapshot()
     return snapshot, max(1, snapshot.last_index(*keys))
 
@@ -93,8 +95,9 @@ def _from_token(items: list[T], token: str, order: Callable[[T], PageKey], rever
     if not items:
         return items
     start = _parse_token(token, order(items[0]))
-    keep = (lambda key: key <= start) if reverse else (lambda key: key >= start)
-    return [item for item in items if keep(order(item))]
+    if reverse:
+        return [item for item in items if order(item) <= start]
+    return [item for item in items if order(item) >= start]
 
 
 def _parse_token(token: str, like: PageKey) -> PageKey:

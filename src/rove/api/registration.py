@@ -64,9 +64,13 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
         if sent is None or not sent.source:
             return None
         return JobSubmission(
-            source=sent.source, format=sent.format, variable_flags=sent.variable_flags, variables=sent.variables,
-            namespace=self.job.namespace, job_id=self.job.id,
-        )  # fmt: skip
+            source=sent.source,
+            format=sent.format,
+            variable_flags=sent.variable_flags,
+            variables=sent.variables,
+            namespace=self.job.namespace,
+            job_id=self.job.id,
+        )
 
 
 async def submitted(call: Call, job_id: str | None = None) -> Submitted:
@@ -104,6 +108,9 @@ def read_job(body: JobBody, namespace: str, region: str, job_id: str | None) -> 
     job = jobspec.canonicalize(api)
     problems = [str(problem) for problem in jobspec.validate(job)]
     warnings = [] if problems else [str(warning) for warning in jobspec.warnings(job)]
+    if not problems:
+        # Services are registered by Rove itself, so those of the consul provider need no Consul agent.
+        job = jobspec.add_implied_constraints(job, consul=False)
     return Submitted(body=body, job=job, problems=problems, warnings=warnings)
 
 

@@ -46,9 +46,10 @@ async def respond(call: Call, reply: Reply) -> web.Response:
 def text_response(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
     """Plain text, as every error is."""
     return web.Response(
-        body=text.encode("utf-8", "replace"), status=status,
+        body=text.encode("utf-8", "replace"),
+        status=status,
         headers={"Content-Type": "text/plain; charset=utf-8", **FIXED_HEADERS, **(headers or {})},
-    )  # fmt: skip
+    )
 
 
 def error_response(error: RoveError) -> web.Response:

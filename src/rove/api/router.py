@@ -38,9 +38,7 @@ class _Pattern:
         # The first id takes all it can; later ones are one segment each.
         parts = [re.escape(part) for part in _NAME.split(rest)[::2]]
         groups = ["(.+)", *["([^/]+)"] * (len(self.names) - 1)]
-        self.regex = re.compile(
-            "".join(p + g for p, g in zip(parts, [*groups, ""], strict=True)) + r"\Z", re.DOTALL
-        )
+        self.regex = re.compile("".join(p + g for p, g in zip(parts, [*groups, ""], strict=True)) + r"\Z", re.DOTALL)
         self.by_method: dict[str, Route] = {}
 
 
@@ -77,17 +75,14 @@ class Router:
         if static := self._static.get(path):
             return static
         for prefix in self._prefixes:
-            if path.startswith(prefix):
-                if match := self._match(prefix, path[len(prefix) :]):
-                    return match
+            if path.startswith(prefix) and (match := self._match(prefix, path[len(prefix) :])):
+                return match
         return self._static.get(path.rstrip("/")) if path.endswith("/") else None
 
     def _match(self, prefix: str, rest: str) -> Match | None:
         for pattern in self._by_prefix[prefix]:
             if found := pattern.regex.match(rest):
-                ids = {
-                    name: decode_id(text) for name, text in zip(pattern.names, found.groups(), strict=True)
-                }
+                ids = {name: decode_id(text) for name, text in zip(pattern.names, found.groups(), strict=True)}
                 return Match(pattern.by_method, ids)
         return None
 

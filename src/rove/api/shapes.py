@@ -14,9 +14,8 @@ from msgspec import field
 from msgspec.structs import asdict
 
 from rove.structs.alloc import (
-    AllocatedResources,
-    AllocDeploymentStatus,
     Allocation,
+    AllocDeploymentStatus,
     AllocMetric,
     AllocStateChange,
     AllocStub,
@@ -37,6 +36,7 @@ from rove.structs.node import (
     NodeReserved,
     NodeResources,
 )
+from rove.structs.resources import AllocatedResources
 
 
 class JobStub(Noun, frozen=True, kw_only=True):
@@ -67,13 +67,27 @@ class JobStub(Noun, frozen=True, kw_only=True):
 def job_stub(job: Job, summary: JobSummary | None, with_meta: bool = False) -> JobStub:
     """The stub of a job. Clients need the summary's namespace, so there is always a summary."""
     return JobStub(
-        id=job.id, parent_id=job.parent_id, name=job.name, namespace=job.namespace, datacenters=job.datacenters,
-        node_pool=job.node_pool, multiregion=job.multiregion, type=job.type, priority=job.priority,
-        periodic=job.is_periodic, parameterized_job=job.is_parameterized, stop=job.stop, status=job.status,
-        status_description=job.status_description, job_summary=summary_or_empty(job, summary),
-        create_index=job.create_index, modify_index=job.modify_index, job_modify_index=job.job_modify_index,
-        submit_time=job.submit_time, meta=job.meta if with_meta else None,
-    )  # fmt: skip
+        id=job.id,
+        parent_id=job.parent_id,
+        name=job.name,
+        namespace=job.namespace,
+        datacenters=job.datacenters,
+        node_pool=job.node_pool,
+        multiregion=job.multiregion,
+        type=job.type,
+        priority=job.priority,
+        periodic=job.is_periodic,
+        parameterized_job=job.is_parameterized,
+        stop=job.stop,
+        status=job.status,
+        status_description=job.status_description,
+        job_summary=summary_or_empty(job, summary),
+        create_index=job.create_index,
+        modify_index=job.modify_index,
+        job_modify_index=job.job_modify_index,
+        submit_time=job.submit_time,
+        meta=job.meta if with_meta else None,
+    )
 
 
 def summary_or_empty(job: Job, summary: JobSummary | None) -> JobSummary:
@@ -111,16 +125,26 @@ def node_stub(node: Node, with_resources: bool = False, with_os: bool = False) -
     """The stub of a node."""
     address = node.http_addr.rpartition(":")[0] or node.attributes.get("unique.network.ip-address", "")
     return NodeStub(
-        address=address.strip("[]"), id=node.id, datacenter=node.datacenter, name=node.name,
-        node_pool=node.node_pool, node_class=node.node_class, version=node.attributes.get("nomad.version", ""),
-        drain=node.drain_strategy is not None, scheduling_eligibility=node.scheduling_eligibility,
-        status=node.status, status_description=node.status_description, drivers=node.drivers,
-        host_volumes=node.host_volumes, last_drain=node.last_drain,
+        address=address.strip("[]"),
+        id=node.id,
+        datacenter=node.datacenter,
+        name=node.name,
+        node_pool=node.node_pool,
+        node_class=node.node_class,
+        version=node.attributes.get("nomad.version", ""),
+        drain=node.drain_strategy is not None,
+        scheduling_eligibility=node.scheduling_eligibility,
+        status=node.status,
+        status_description=node.status_description,
+        drivers=node.drivers,
+        host_volumes=node.host_volumes,
+        last_drain=node.last_drain,
         attributes={"os.name": node.attributes.get("os.name", "")} if with_os else None,
         node_resources=node.node_resources if with_resources else None,
         reserved_resources=node.reserved_resources if with_resources else None,
-        create_index=node.create_index, modify_index=node.modify_index,
-    )  # fmt: skip
+        create_index=node.create_index,
+        modify_index=node.modify_index,
+    )
 
 
 class NodeDetail(Node, frozen=True, kw_only=True):
@@ -192,9 +216,7 @@ def alloc_view(alloc: Allocation, job: Job | None) -> AllocView:
     del fields["job_version"]
     given = alloc.allocated_resources
     tasks = {
-        name: LegacyResources(
-            cpu=task.cpu.cpu_shares, memory_mb=task.memory.memory_mb, networks=task.networks
-        )
+        name: LegacyResources(cpu=task.cpu.cpu_shares, memory_mb=task.memory.memory_mb, networks=task.networks)
         for name, task in given.tasks.items()
     }
     shared = LegacyResources(disk_mb=given.shared.disk_mb, networks=given.shared.networks)
@@ -213,19 +235,34 @@ def alloc_view(alloc: Allocation, job: Job | None) -> AllocView:
 def alloc_stub(alloc: Allocation, with_resources: bool = False, with_states: bool = True) -> AllocStub:
     """The allocation in lists."""
     return AllocStub(
-        id=alloc.id, eval_id=alloc.eval_id, name=alloc.name, namespace=alloc.namespace, node_id=alloc.node_id,
-        node_name=alloc.node_name, job_id=alloc.job_id, job_type=alloc.job.type if alloc.job else "",
-        job_version=alloc.job_version, task_group=alloc.task_group,
+        id=alloc.id,
+        eval_id=alloc.eval_id,
+        name=alloc.name,
+        namespace=alloc.namespace,
+        node_id=alloc.node_id,
+        node_name=alloc.node_name,
+        job_id=alloc.job_id,
+        job_type=alloc.job.type if alloc.job else "",
+        job_version=alloc.job_version,
+        task_group=alloc.task_group,
         allocated_resources=alloc.allocated_resources if with_resources else None,
-        desired_status=alloc.desired_status, desired_description=alloc.desired_description,
-        client_status=alloc.client_status, client_description=alloc.client_description,
-        desired_transition=alloc.desired_transition, task_states=alloc.task_states if with_states else None,
-        deployment_status=alloc.deployment_status, followup_eval_id=alloc.followup_eval_id,
-        next_allocation=alloc.next_allocation, reschedule_tracker=alloc.reschedule_tracker,
+        desired_status=alloc.desired_status,
+        desired_description=alloc.desired_description,
+        client_status=alloc.client_status,
+        client_description=alloc.client_description,
+        desired_transition=alloc.desired_transition,
+        task_states=alloc.task_states if with_states else None,
+        deployment_status=alloc.deployment_status,
+        followup_eval_id=alloc.followup_eval_id,
+        next_allocation=alloc.next_allocation,
+        reschedule_tracker=alloc.reschedule_tracker,
         preempted_allocations=alloc.preempted_allocations,
-        preempted_by_allocation=alloc.preempted_by_allocation, create_index=alloc.create_index,
-        modify_index=alloc.modify_index, create_time=alloc.create_time, modify_time=alloc.modify_time,
-    )  # fmt: skip
+        preempted_by_allocation=alloc.preempted_by_allocation,
+        create_index=alloc.create_index,
+        modify_index=alloc.modify_index,
+        create_time=alloc.create_time,
+        modify_time=alloc.modify_time,
+    )
 
 
 class EvalStubView(Noun, frozen=True, kw_only=True, omit_defaults=True):

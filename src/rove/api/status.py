@@ -18,10 +18,7 @@ async def leader(call: Call) -> Reply:
 
 async def peers(call: Call) -> Reply:
     """rpc addresses of the servers."""
-    found = {
-        f"{member.get('Addr', '')}:{member.get('Tags', {}).get('port', '')}"
-        for member in call.server.members()
-    }
+    found = {f"{member.get('Addr', '')}:{member.get('Tags', {}).get('port', '')}" for member in call.server.members()}
     return Reply(sorted(address for address in found if address != ":") or [call.server.leader_address])
 
 
@@ -32,9 +29,7 @@ async def regions(call: Call) -> Reply:
 
 
 ROUTES = (
-    Route(
-        methods=READ, path="/v1/status/leader", handler=leader, summary="Address of the leader", answer=str
-    ),
+    Route(methods=READ, path="/v1/status/leader", handler=leader, summary="Address of the leader", answer=str),
     Route(
         methods=READ,
         path="/v1/status/peers",

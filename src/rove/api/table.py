@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from . import allocations, evaluations, job, jobs, nodes, status
+from . import (
+    agent,
+    allocations,
+    client,
+    deployments,
+    evaluations,
+    event,
+    exec,
+    groupings,
+    job,
+    jobs,
+    metrics,
+    nodes,
+    openapi,
+    operator,
+    search,
+    status,
+    system,
+)
 from .routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *job.ROUTES,
     *allocations.ROUTES,
+    *client.ROUTES,
+    *exec.ROUTES,
     *evaluations.ROUTES,
+    *deployments.ROUTES,
     *nodes.ROUTES,
+    *groupings.ROUTES,
+    *agent.ROUTES,
     *status.ROUTES,
+    *system.ROUTES,
+    *operator.ROUTES,
+    *search.ROUTES,
+    *metrics.ROUTES,
+    *event.ROUTES,
+    *openapi.ROUTES,
 )

@@ -17,6 +17,7 @@ from rove.errors import BadRequestError, RoveError
 Json = dict[str, Any]
 
 EVENTS_SHOWN = 10
+_HEALTH: dict[Any, str] = {True: "healthy", False: "unhealthy"}
 
 
 @command()
@@ -25,9 +26,7 @@ EVENTS_SHOWN = 10
 @switch("--short", "Only the head and the tasks' states.", "brief")
 @switch("--stats", "Show what the tasks use now.")
 @switch("--verbose", "Print whole ids, times and scores.")
-def status(
-    alloc_id: str, as_json: bool, template: str | None, brief: bool, stats: bool, verbose: bool
-) -> None:
+def status(alloc_id: str, as_json: bool, template: str | None, brief: bool, stats: bool, verbose: bool) -> None:
     """Show an allocation. ALLOC may be the beginning of an id."""
     app = current()
     if not alloc_id:
@@ -78,7 +77,7 @@ def _head(app: App, alloc: Json, verbose: bool) -> list[tuple[str, Any]]:
     ]
     if alloc.get("DeploymentID"):
         health: Json = alloc.get("DeploymentStatus") or {}
-        healthy = {True: "healthy", False: "unhealthy"}.get(health.get("Healthy"), "unset")
+        healthy = _HEALTH.get(health.get("Healthy"), "unset")
         pairs += [("Deployment ID", short(alloc["DeploymentID"], verbose)), ("Deployment Health", healthy)]
         if health.get("Canary"):
             pairs.append(("Canary", True))

@@ -37,7 +37,9 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def global_options() -> list[click.Option]:
     """The flags that every command takes."""
     texts = [
-        click.Option([f"--{name}"], metavar=name.upper().replace("-", "_"), help=text, expose_value=False, callback=_keep)
+        click.Option(
+            [f"--{name}"], metavar=name.upper().replace("-", "_"), help=text, expose_value=False, callback=_keep
+        )
         for name, text in GLOBAL_HELP.items()
     ]
     flags = [
@@ -118,9 +120,7 @@ class Command(click.Command):
         """Read the arguments."""
         if any(arg in ("-h", "-help", "--help") for arg in _before_plain(args, self.allow_interspersed_args)):
             args = ["--help"]
-        return super().parse_args(
-            ctx, go_arguments(self.params, args, interspersed=self.allow_interspersed_args)
-        )
+        return super().parse_args(ctx, go_arguments(self.params, args, interspersed=self.allow_interspersed_args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the own flags, then the global ones."""
@@ -228,8 +228,7 @@ def command(name: str = "", **settings: Any) -> Callable[[Callable[..., Any]], C
     """Make a function a verb."""
 
     def decorate(function: Callable[..., Any]) -> Command:
-        made = click.command(name or None, cls=Command, **settings)(function)
-        return made
+        return click.command(name or None, cls=Command, **settings)(function)
 
     return decorate
 

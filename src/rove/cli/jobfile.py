@@ -126,9 +126,7 @@ def _from_json(path: str, source: str) -> JobFile:
     return JobFile(api=job, source=source, submission=_submission(source, "json", {}, []))
 
 
-def _submission(
-    source: str, form: str, variables: Mapping[str, str], var_files: Sequence[tuple[str, str]]
-) -> Json:
+def _submission(source: str, form: str, variables: Mapping[str, str], var_files: Sequence[tuple[str, str]]) -> Json:
     texts = "\n".join(text for _, text in var_files)
     if len(source) > MAX_SUBMISSION:
         source = ""

@@ -30,9 +30,7 @@ JOB = Noun(
         "eval": Verb("job:evaluate", "Have a job looked at again"),
         "why": Verb("job_why:why", "Say in a paragraph why a job's count is not met"),
         "dispatch": Verb("job_launch:dispatch", "Start a run of a parameterized job"),
-        "periodic": Noun(
-            "Work with periodic jobs.", {"force": Verb("job_launch:force", "Launch a periodic job now")}
-        ),
+        "periodic": Noun("Work with periodic jobs.", {"force": Verb("job_launch:force", "Launch a periodic job now")}),
         "scale": Verb("job_launch:scale", "Change the count of a group"),
         "scaling-events": Verb("job_launch:scaling_events", "List a job's scaling events"),
         "restart": Verb("job_launch:restart", "Restart a job's allocations one batch after another"),
@@ -130,9 +128,7 @@ SYSTEM = Noun(
     "Work on the system itself.",
     {
         "gc": Verb("system:gc", "Forget everything that is finished"),
-        "reconcile": Noun(
-            "Count anew.", {"summaries": Verb("system:summaries", "Count all jobs' allocations anew")}
-        ),
+        "reconcile": Noun("Count anew.", {"summaries": Verb("system:summaries", "Count all jobs' allocations anew")}),
     },
 )
 NAMESPACE = Noun(

@@ -97,5 +97,3 @@ class MemoryEngine:
         term._over.set()
         if self._term is term:
             self._term = None
-
-

@@ -55,7 +55,9 @@ class _Job:
     fence: int
     after: int | None
     future: asyncio.Future[int]
-    outcome: int | Exception = 0
+    new_fence: int = 0
+    """Not a commit but the begin of a term, if not 0."""
+    outcome: int | Exception | None = None
 
 
 class SqliteLeadership:
@@ -103,19 +105,37 @@ class SqliteEngine:
         self._closed = False
 
     async def load(self) -> Loaded:
-        """Read every row on the calling thread (1.5 s a million rows); damaged ones are named."""
-        rows, damage = read_rows(self._connection, checksum)
-        self.damage = (*self.damage, *damage)
-        return Loaded(self._revision, rows, self.damage)
+        """Read every row, on a thread (1.5 s a million rows); damaged ones are named."""
+        return await asyncio.to_thread(self._load)
+
+    def _load(self) -> Loaded:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN")
+            revision = dict(connection.execute("SELECT name, value FROM meta"))["revision"]
+            rows, damage = read_rows(connection, checksum)
+        except sqlite3.Error as error:
+            raise _as_os_error(error) from error
+        finally:
+            connection.close()
+        return Loaded(revision, rows, (*self.damage, *damage))
 
     async def commit(self, changes: Sequence[Change], fence: int, after: int | None = None) -> int:
         """Hand over to the writer thread and wait for the flush."""
+        return await self._enqueue(changes, fence, after)
+
+    def _enqueue(
+        self, changes: Sequence[Change], fence: int, after: int | None, new_fence: int = 0
+    ) -> asyncio.Future[int]:
         if self._closed:
             raise OSError(errno.EBADF, "the store is closed")
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._start_writer()
-        self._queue.put(_Job(changes, fence, after, future))
-        return await future
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, args=(loop,), name="store-writer", daemon=True)
+            self._writer.start()
+        self._queue.put(_Job(changes, fence, after, future, new_fence))
+        return future
 
     def watch(self, after: int) -> AsyncIterator[Commit]:
         """Follow the commits of this process."""
@@ -126,13 +146,9 @@ class SqliteEngine:
         if self._term is not None:
             self._end(self._term)
         self._fence += 1
-        try:
-            with self._connection:
-                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'fence'", (self._fence,))
-        except sqlite3.Error as error:
-            raise _as_os_error(error) from error
-        self._term = SqliteLeadership(self, self._fence)
-        self._token = self._fence
+        token = self._fence
+        await self._enqueue((), 0, None, token)
+        self._term = SqliteLeadership(self, token)
         return self._term
 
     async def close(self) -> None:
@@ -154,12 +170,6 @@ class SqliteEngine:
         if self._term is term:
             self._term = None
             self._token = 0
-
-    def _start_writer(self) -> None:
-        if self._writer is None:
-            loop = asyncio.get_running_loop()
-            self._writer = threading.Thread(target=self._write, args=(loop,), name="store-writer", daemon=True)
-            self._writer.start()
 
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
         """The writer thread: take what is queued, store it in one flush, tell the loop, until None comes."""
@@ -189,11 +199,14 @@ class SqliteEngine:
         """Store a group in one transaction and note each job's outcome."""
         cursor = self._connection
         revision = self._revision
-        stored: list[_Job] = []
         try:
             cursor.execute("BEGIN IMMEDIATE")
             for job in group:
-                if job.fence != self._token:
+                if job.new_fence:
+                    cursor.execute("UPDATE meta SET value = ? WHERE name = 'fence'", (job.new_fence,))
+                    self._token = job.new_fence
+                    job.outcome = revision
+                elif job.fence != self._token:
                     job.outcome = FencedError()
                 elif job.after is not None and job.after != revision:
                     job.outcome = StaleError()
@@ -201,7 +214,6 @@ class SqliteEngine:
                     _store(cursor, job.changes)
                     revision += 1
                     job.outcome = revision
-                    stored.append(job)
             cursor.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
             cursor.execute("COMMIT")
             self._revision = revision
@@ -211,21 +223,21 @@ class SqliteEngine:
                     cursor.execute("ROLLBACK")
                 except sqlite3.Error:
                     pass  # SQLite has rolled back by itself
-            for job in stored:
-                job.outcome = _as_os_error(error)
             for job in group:
-                if job.outcome == 0:
+                if not isinstance(job.outcome, Exception):
                     job.outcome = _as_os_error(error)
 
     def _settle(self, group: list[_Job]) -> None:
         for job in group:
-            if isinstance(job.outcome, Exception):
-                if not job.future.done():
-                    job.future.set_exception(job.outcome)
+            outcome = job.outcome
+            if isinstance(outcome, int) and not job.new_fence:
+                self._feed.publish(Commit(outcome, tuple(job.changes)))
+            if job.future.done():
+                continue  # the caller has gone
+            if isinstance(outcome, int):
+                job.future.set_result(outcome)
             else:
-                self._feed.publish(Commit(job.outcome, tuple(job.changes)))
-                if not job.future.done():
-                    job.future.set_result(job.outcome)
+                job.future.set_exception(outcome or OSError(errno.EIO, "not stored"))
 
 
 def _store(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:

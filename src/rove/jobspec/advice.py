@@ -21,7 +21,7 @@ def warnings(job: Job) -> list[str]:
         path = f'group "{group.name}"'
         _update_advice(job, group, path, found)
         _deprecated(group, path, found)
-        _tasks(job, group, path, found)
+        _tasks(group, path, found)
     return found
 
 
@@ -47,16 +47,12 @@ def _update_advice(job: Job, group: TaskGroup, path: str, found: list[str]) -> N
         found.append(f"{place}: with a count of 1 and no canary there is a gap while a new version starts")
     if update.canary > group.count:
         found.append(f"{place} > canary: {update.canary} is more than the count of {group.count}")
-    if update.auto_revert is False and update.canary == 0 and group.count > 1:
-        found.append(f"{place}: a bad version stops the roll-out but is not taken back; auto_revert = true does that")
     if services and group.shutdown_delay is None and all(task.shutdown_delay == 0 for task in group.tasks):
         found.append(f"{path} > shutdown_delay: not set, so clients may still be sent to a service that is stopping")
 
 
 def _deprecated(group: TaskGroup, path: str, found: list[str]) -> None:
-    for name in _DEPRECATED:
-        if getattr(group, name):
-            found.append(f"{join(path, name)}: is ignored; use a disconnect block")
+    found += [f"{join(path, name)}: is ignored; use a disconnect block" for name in _DEPRECATED if getattr(group, name)]
     if any(network.mbits for network in group.networks):
         found.append(f"{join(path, 'network > mbits')}: is ignored")
     policy = group.reschedule_policy
@@ -69,7 +65,7 @@ def _deprecated(group: TaskGroup, path: str, found: list[str]) -> None:
             found.append(f'{path} > task "{task.name}" > resources: disk and iops have no effect')
 
 
-def _tasks(job: Job, group: TaskGroup, path: str, found: list[str]) -> None:
+def _tasks(group: TaskGroup, path: str, found: list[str]) -> None:
     for task in group.tasks:
         place = join(path, f'task "{task.name}"')
         for at, template in enumerate(task.templates):
@@ -83,9 +79,6 @@ def _tasks(job: Job, group: TaskGroup, path: str, found: list[str]) -> None:
                 found.append(f"{place} > {nth('artifact', at)}: fetched over plain http without a checksum")
         if task.resources.memory_max_mb == -1:
             found.append(f"{place} > resources > memory_max: without a limit one task can starve its node")
-    lasting = job.type in (JobType.SERVICE, JobType.SYSTEM)
-    if lasting and group.restart_policy.attempts == 0 and group.restart_policy.mode == "fail":
-        found.append(f"{join(path, 'restart')}: with 0 attempts one failure ends the allocation")
 
 
 def _is_pinned(image: str) -> bool:

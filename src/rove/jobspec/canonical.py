@@ -154,9 +154,7 @@ def _settle_group(group: Api, job: Api, kind: str, outer: Mapping[str, Api | Non
     given = group.get("Update")
     policies = {
         "Update": _merged(outer["Update"], group.get("Update"), UPDATE if rolling else None),
-        "ReschedulePolicy": _merged(
-            outer["ReschedulePolicy"], group.get("ReschedulePolicy"), RESCHEDULE.get(kind)
-        ),
+        "ReschedulePolicy": _merged(outer["ReschedulePolicy"], group.get("ReschedulePolicy"), RESCHEDULE.get(kind)),
         "Migrate": _merged(outer["Migrate"], group.get("Migrate"), {} if kind == "service" else None),
     }
     for key, value in policies.items():

@@ -7,9 +7,10 @@ from typing import Any
 
 from rove.errors import RoveError
 
-from .decode import Reading, decode_root
-from .hcl import Diagnostic, HclError, Range
+from .decode import decode_root
+from .hcl import Body, Diagnostic, HclError, Range
 from .problem import Problem
+from .reading import Reading
 
 
 class JobFileError(RoveError):
@@ -66,9 +67,7 @@ def parse_job(
     hcl1: accepted and refused with a plain word: the old syntax is no longer read for jobs.
     Raises JobFileError with everything found.
     """
-    from .hcl.json_form import parse_json
     from .hcl.module import evaluate_file
-    from .hcl.parser import parse
 
     if hcl1:
         raise RoveError(
@@ -78,7 +77,7 @@ def parse_job(
         )  # fmt: skip
     is_json = text.lstrip()[:1] == "{"
     try:
-        body = parse_json(text, filename) if is_json else parse(text, filename)
+        body = _syntax(text, filename, is_json)
         root = evaluate_file(
             body, variables=variables, var_files=var_files, env=env, strict=strict, files=files
         )  # fmt: skip
@@ -91,6 +90,17 @@ def parse_job(
         reading.diagnostics.sort(key=lambda each: each.range.start_offset if each.range else -1)
         raise JobFileError(reading.diagnostics, filename)
     return ParsedJob(api, reading.sources, reading.diagnostics)
+
+
+def _syntax(text: str, filename: str, is_json: bool) -> Body:
+    """The tree of a text. Each reader is imported only when it is needed: start-up time counts."""
+    if is_json:
+        from .hcl.json_form import parse_json
+
+        return parse_json(text, filename)
+    from .hcl.parser import parse
+
+    return parse(text, filename)
 
 
 def locate(parsed: ParsedJob, path: str) -> Range | None:

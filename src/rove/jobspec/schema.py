@@ -535,23 +535,23 @@ GROUP = Body(
         "prevent_reschedule_on_lost": _bool(old=True),
     },
     {
-        "update": Nest("Update", UPDATE),
-        "migrate": Nest("Migrate", MIGRATE),
         "constraint": Nest("Constraints", CONSTRAINT, many=True),
-        "scaling": Nest("Scaling", SCALING),
-        "restart": Nest("RestartPolicy", RESTART),
-        "disconnect": Nest("Disconnect", DISCONNECT),
-        "task": Nest("Tasks", TASK, many=True, label="Name"),
-        "ephemeral_disk": Nest("EphemeralDisk", EPHEMERAL_DISK),
-        "reschedule": Nest("ReschedulePolicy", RESCHEDULE),
         "affinity": Nest("Affinities", AFFINITY, many=True),
         "spread": Nest("Spreads", SPREAD, many=True),
         "network": Nest("Networks", NETWORK, many=True),
-        "consul": Nest("Consul", CONSUL),
-        "service": Nest("Services", SERVICE, many=True),
         "volume": Nest("Volumes", VOLUME, keyed=True, label="Name"),
+        "service": Nest("Services", SERVICE, many=True),
+        "ephemeral_disk": Nest("EphemeralDisk", EPHEMERAL_DISK),
+        "update": Nest("Update", UPDATE),
+        "migrate": Nest("Migrate", MIGRATE),
+        "restart": Nest("RestartPolicy", RESTART),
+        "reschedule": Nest("ReschedulePolicy", RESCHEDULE),
+        "disconnect": Nest("Disconnect", DISCONNECT),
+        "scaling": Nest("Scaling", SCALING),
+        "consul": Nest("Consul", CONSUL),
         "vault": Nest("", VAULT),
         "secret": Nest("", SECRET, many=True, label="Name"),
+        "task": Nest("Tasks", TASK, many=True, label="Name"),
     },
     also=("Name",),
 )  # fmt: skip
@@ -564,9 +564,7 @@ PERIODIC = Body(
     },
     also=("SpecType",),
 )  # fmt: skip
-PARAMETERIZED = Body(
-    "parameterized", {"payload": _str(), "meta_required": _strs(), "meta_optional": _strs()}
-)
+PARAMETERIZED = Body("parameterized", {"payload": _str(), "meta_required": _strs(), "meta_optional": _strs()})
 MULTIREGION = Body(
     "multiregion",
     {},
@@ -601,8 +599,6 @@ JOB = Body(
         "constraint": Nest("Constraints", CONSTRAINT, many=True),
         "affinity": Nest("Affinities", AFFINITY, many=True),
         "spread": Nest("Spreads", SPREAD, many=True),
-        "group": Nest("TaskGroups", GROUP, many=True, label="Name"),
-        "task": Nest("", TASK, many=True, label="Name"),
         "update": Nest("Update", UPDATE),
         "reschedule": Nest("Reschedule", RESCHEDULE),
         "migrate": Nest("Migrate", MIGRATE),
@@ -612,6 +608,8 @@ JOB = Body(
         "vault": Nest("", VAULT),
         "secret": Nest("", SECRET, many=True, label="Name"),
         "ui": Nest("UI", UI),
+        "task": Nest("", TASK, many=True, label="Name"),
+        "group": Nest("TaskGroups", GROUP, many=True, label="Name"),
     },
     also=(
         "Stop", "ParentID", "Dispatched", "DispatchIdempotencyToken", "Payload", "ConsulNamespace",

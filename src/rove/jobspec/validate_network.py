@@ -56,9 +56,7 @@ def _network(
         _port(network, port, place, taken, found)
 
 
-def _port(
-    network: NetworkResource, port: Port, path: str, taken: dict[tuple[str, int], str], found: Problems
-) -> None:
+def _port(network: NetworkResource, port: Port, path: str, taken: dict[tuple[str, int], str], found: Problems) -> None:
     if not PORT_LABEL.fullmatch(port.label):
         found.append(Problem(path, "a port's label has letters, digits, dashes and underscores"))
     if not 0 <= port.value <= PORT_MAX:

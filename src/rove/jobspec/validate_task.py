@@ -37,9 +37,7 @@ _SIGNAL = re.compile(r"SIG[A-Z0-9+-]+|[0-9]{1,2}", re.ASCII)
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
 
-def task_problems(
-    job: Job, group: TaskGroup, task: Task, path: str, drivers: Collection[str], found: Problems
-) -> None:
+def task_problems(job: Job, group: TaskGroup, task: Task, path: str, drivers: Collection[str], found: Problems) -> None:
     """Everything about one task."""
     _name(task, path, found)
     _driver(task, path, drivers, found)

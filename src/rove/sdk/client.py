@@ -66,9 +66,7 @@ class Client(Resources[Any, Iterator[bytes]]):
         """Make a call and return the decoded body."""
         return self.call(req).value
 
-    def get(
-        self, *segments: str, params: Mapping[str, Any] | None = None, options: Options | None = None
-    ) -> Reply:
+    def get(self, *segments: str, params: Mapping[str, Any] | None = None, options: Options | None = None) -> Reply:
         """Read ``/v1/<segments>`` and keep what the headers said, the index above all."""
         return self.call(request("GET", *segments, params=params, options=options))
 

@@ -65,9 +65,7 @@ class Jobs(Resource[R, S]):
 
     def parse(self, source: str, *, variables: str = "", canonicalize: bool = False) -> R:
         """Let the server turn a job file into a job."""
-        return self._put(
-            "jobs", "parse", body={"JobHCL": source, "Variables": variables, "Canonicalize": canonicalize}
-        )
+        return self._put("jobs", "parse", body={"JobHCL": source, "Variables": variables, "Canonicalize": canonicalize})
 
     def validate(self, job: Json) -> R:
         """Check a job without registering it."""
@@ -141,9 +139,7 @@ class Jobs(Resource[R, S]):
         """The source text that a version was made of."""
         return self._get("job", job_id, "submission", options=options, version=version)
 
-    def revert(
-        self, job_id: str, version: int, *, expected_version: int | None = None, namespace: str = ""
-    ) -> R:
+    def revert(self, job_id: str, version: int, *, expected_version: int | None = None, namespace: str = "") -> R:
         """Register an earlier version again as a new one."""
         body = {"JobID": job_id, "JobVersion": version, "EnforcePriorVersion": expected_version}
         return self._put("job", job_id, "revert", body=body, namespace=namespace)
@@ -180,9 +176,7 @@ class Jobs(Resource[R, S]):
 
         body: Json = {"JobID": job_id, "Meta": dict(meta or {}), "IdPrefixTemplate": id_prefix}
         body |= {"Payload": b64encode(payload).decode() if payload else None, "Priority": priority}
-        return self._put(
-            "job", job_id, "dispatch", body=body, namespace=namespace, idempotency_token=idempotency_token
-        )
+        return self._put("job", job_id, "dispatch", body=body, namespace=namespace, idempotency_token=idempotency_token)
 
     def force_periodic(self, job_id: str, *, namespace: str = "") -> R:
         """Launch a periodic job now."""
@@ -235,9 +229,7 @@ class Allocations(Resource[R, S]):
 
     def stop(self, alloc_id: str, *, no_shutdown_delay: bool = False, namespace: str = "") -> R:
         """Stop it; the scheduler places another where the job still asks for one."""
-        return self._put(
-            "allocation", alloc_id, "stop", no_shutdown_delay=no_shutdown_delay, namespace=namespace
-        )
+        return self._put("allocation", alloc_id, "stop", no_shutdown_delay=no_shutdown_delay, namespace=namespace)
 
     def restart(self, alloc_id: str, *, task: str = "", every_task: bool = False, namespace: str = "") -> R:
         """Restart one task, the running ones, or with every_task all of them."""
@@ -281,9 +273,7 @@ class Allocations(Resource[R, S]):
         """Part of a file."""
         return self._bytes("readat", alloc_id, path=path, offset=offset, limit=limit, namespace=namespace)
 
-    def follow(
-        self, alloc_id: str, path: str, *, offset: int = 0, origin: str = "start", namespace: str = ""
-    ) -> S:
+    def follow(self, alloc_id: str, path: str, *, offset: int = 0, origin: str = "start", namespace: str = "") -> S:
         """A file's frames as it grows (`rove.sdk.frames` reads them)."""
         return self._bytes(
             "stream", alloc_id, path=path, offset=offset, origin=origin, follow="true", namespace=namespace
@@ -469,9 +459,7 @@ class Agent(Resource[R, S]):
 
     def set_servers(self, addresses: Sequence[str]) -> R:
         """Change the servers its node talks to."""
-        return self._value(
-            request("PUT", "agent", "servers", params={"address": [*addresses]}, decode="none")
-        )
+        return self._value(request("PUT", "agent", "servers", params={"address": [*addresses]}, decode="none"))
 
     def health(self) -> R:
         """Whether its server and client parts are well."""
@@ -490,9 +478,7 @@ class Agent(Resource[R, S]):
         """Read the configuration again."""
         return self._put("agent", "reload")
 
-    def monitor(
-        self, *, log_level: str = "info", log_json: bool = False, node_id: str = "", server_id: str = ""
-    ) -> S:
+    def monitor(self, *, log_level: str = "info", log_json: bool = False, node_id: str = "", server_id: str = "") -> S:
         """Its log as frames, as it is written."""
         params = {"log_level": log_level, "log_json": log_json, "node_id": node_id, "server_id": server_id}
         return self._stream(request("GET", "agent", "monitor", params=params, decode="bytes"))
@@ -538,9 +524,7 @@ class Variables(Resource[R, S]):
         """One variable with its items."""
         return self._get("var", *path.split("/"), options=options)
 
-    def put(
-        self, path: str, items: Mapping[str, str], *, check_index: int | None = None, namespace: str = ""
-    ) -> R:
+    def put(self, path: str, items: Mapping[str, str], *, check_index: int | None = None, namespace: str = "") -> R:
         """Write a variable. check_index: refuse unless its modify index is this, 0 = must not exist."""
         body: Json = {"Path": path, "Items": dict(items)}
         if namespace:

@@ -37,9 +37,7 @@ class Settings:
         """Read ``ROVE_*`` first, then Nomad's ``NOMAD_*``. An empty variable counts as absent."""
 
         def get(*names: str) -> str:
-            candidates = (
-                environ.get(f"{prefix}_{name}", "") for name in names for prefix in ("ROVE", "NOMAD")
-            )
+            candidates = (environ.get(f"{prefix}_{name}", "") for name in names for prefix in ("ROVE", "NOMAD"))
             return next((value for value in candidates if value), "")
 
         return Settings(

@@ -115,3 +115,16 @@ async def test_a_damaged_pid_file_of_a_live_task_is_made_up_for_by_its_shim(plac
     pid_file.write_bytes(whole)  # for the clean-up
     assert handle is not None
     assert handle.pid == agent.pids[0]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 99}'])
+async def test_an_exit_file_that_cannot_be_used_is_said_to_be_so(place, host, content):
+    state = forge(place)
+    (place.base / "state/forged/exit").write_bytes(content)
+
+    handle = await host.adopt(state)
+
+    assert handle is not None
+    record = await handle.wait()
+    assert "exit file cannot be used" in record.unknown
+    assert (place.base / "state/forged/exit").read_bytes() == content

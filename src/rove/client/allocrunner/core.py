@@ -240,7 +240,9 @@ def needs_health(group: TaskGroup, *, deployment_id: str, decided: bool, stoppin
         return None
     if deployment_id and group.update is not None:
         update = group.update
-        return HealthRules(update.health_check or "checks", update.min_healthy_time / 1e9, update.healthy_deadline / 1e9)
+        return HealthRules(
+            update.health_check or "checks", update.min_healthy_time / 1e9, update.healthy_deadline / 1e9
+        )
     if not deployment_id and group.migrate is not None:
         migrate = group.migrate
         return HealthRules(

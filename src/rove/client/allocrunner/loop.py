@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,12 +66,12 @@ class AllocRunner:
         on_update: Callable[[AllocRunner, bool], None],
         save_alloc: Callable[[Allocation], Awaitable[None]],
         save_record: Callable[[str, AllocRecord], Awaitable[None]],
-        wait_for: Awaitable[None] | None = None,
+        predecessors: Sequence[AllocRunner] = (),
         previous_dir: Path | None = None,
     ) -> None:
         """on_update: called with (runner, urgent) whenever there is something to report.
 
-        wait_for: resolves when predecessors on this node have let go of their ports and disk.
+        predecessors: allocations on this node that have to let go of their ports and disk first.
         previous_dir: directory of the predecessor for sticky disks.
         """
         self.alloc = alloc
@@ -84,7 +84,7 @@ class AllocRunner:
         self._on_update = on_update
         self._save_alloc = save_alloc
         self._save_record = save_record
-        self._wait_for = wait_for
+        self._predecessors = predecessors
         self._previous_dir = previous_dir
         self._restored = record is not None
         self._ready = False
@@ -315,8 +315,9 @@ class AllocRunner:
 
     async def _set_up(self) -> None:
         await self._save_alloc(self.alloc)  # durable first: no process without an owner on record
-        if self._wait_for is not None:
-            await self._wait_for
+        for predecessor in self._predecessors:
+            await predecessor.ended.wait()
+        self._predecessors = ()
         if why := network.refusal(self.group, self._around.drivers):
             raise RoveError("alloc.network", "the group's network could not be set up", why)
         await asyncio.to_thread(self._build)
@@ -475,7 +476,7 @@ def _outcomes(states: Mapping[str, TaskState]) -> dict[str, tuple[str, bool, int
 def _parts(alloc: Allocation) -> tuple[Job, TaskGroup]:
     job = alloc.job
     invariant(job is not None, f"allocation {alloc.id} came without its job")
-    assert job is not None  # noqa: S101 - for the type checker
+    assert job is not None
     group = job.group(alloc.task_group)
     if group is None:
         raise RoveError(

@@ -103,6 +103,8 @@ class RawExecDriver:
             raise DriverError("raw_exec is switched off on this node")
         if problems := self.validate(spec.config):
             raise DriverError("; ".join(problems))
+        if "/" in spec.name or spec.name in ("", ".", ".."):
+            raise DriverError(f"the task's name {spec.name!r} cannot name its log files")
         launch = self._launch_spec(spec)
         try:
             handle = await self._host.launch(launch)

@@ -15,8 +15,10 @@ import signal
 import stat
 import termios
 import time
+from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 
+from rove.client.shim import cgroup
 from rove.client.shim.contract import StartError, start_error
 
 PR_SET_NAME = 15
@@ -49,11 +51,15 @@ class Identity(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A forked child that waits for `release` before it executes anything."""
+    """A forked child that waits for `release` before it executes anything.
+
+    refused: why it could not enter all of its control groups, "" if it could.
+    """
 
     pid: int
     go_fd: int
     fail_fd: int
+    refused: str
 
 
 class _StepError(Exception):
@@ -69,19 +75,23 @@ def prctl(option: int, value: int | bytes) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def fork_child(identity: Identity, stdio: tuple[int, int, int]) -> Child:
+def fork_child(identity: Identity, stdio: tuple[int, int, int], groups: Iterable[str] = ()) -> Child:
     """Fork a child that will execute the program once released. Raises OSError if there is no room for it.
 
-    stdio: descriptors that become its 0, 1 and 2; all others are closed in it.
+    stdio: descriptors that become its 0, 1 and 2; all others are closed in it. groups: directories of
+    control groups that it enters.
     """
     go_read, go_write = os.pipe()
     fail_read, fail_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(identity, stdio, go_read, fail_write)
+        _child(identity, stdio, groups, go_read, fail_write)
     os.close(go_read)
     os.close(fail_write)
-    return Child(pid, go_write, fail_read)
+    said = b""
+    while not said.endswith(b"\n") and (piece := os.read(fail_read, 4096)):
+        said += piece
+    return Child(pid, go_write, fail_read, said.decode(errors="replace").strip())
 
 
 def release(child: Child) -> StartError | None:
@@ -102,10 +112,13 @@ def abandon(child: Child) -> None:
     os.close(child.fail_fd)
 
 
-def _child(identity: Identity, stdio: tuple[int, int, int], go_fd: int, fail_fd: int) -> NoReturn:
+def _child(
+    identity: Identity, stdio: tuple[int, int, int], groups: Iterable[str], go_fd: int, fail_fd: int
+) -> NoReturn:
     try:
         os.setsid()
         _reset_signals()
+        os.write(fail_fd, cgroup.enter(groups).encode() + b"\n")
         if os.read(go_fd, 1):
             _arrange_descriptors(stdio, fail_fd)
             _become(identity)
@@ -164,9 +177,7 @@ def _set_rlimit(name: str, soft: int, hard: int) -> None:
         resource.setrlimit(number, (soft, hard))
     except (OSError, ValueError) as error:
         wanted = f"resource limit {name} cannot be set to {soft}:{hard}"
-        raise _StepError(
-            "rlimit", getattr(error, "errno", None) or errno.EPERM, f"{wanted}: {error}"
-        ) from None
+        raise _StepError("rlimit", getattr(error, "errno", None) or errno.EPERM, f"{wanted}: {error}") from None
 
 
 def _set_user(identity: Identity) -> None:

@@ -13,7 +13,7 @@ import select
 import signal
 from typing import Any, NoReturn
 
-from rove.client.shim import cgroup, procfs
+from rove.client.shim import procfs
 from rove.client.shim.become import PR_SET_CHILD_SUBREAPER, PR_SET_NAME, Identity, fork_child, prctl, release
 from rove.client.shim.contract import (
     FILE_SIZE_MAX,
@@ -35,9 +35,7 @@ def run(control_fd: int, stdio: tuple[int, int, int]) -> NoReturn:
         _detach()
         spec = decode_exec(_read_line(control_fd))
         if isinstance(spec, Unreadable):
-            _fail(
-                control_fd, StartError("spec", 0, f"the command's description cannot be used: {spec.detail}")
-            )
+            _fail(control_fd, StartError("spec", 0, f"the command's description cannot be used: {spec.detail}"))
         else:
             _run(spec, control_fd, stdio)
     except BaseException as error:
@@ -65,10 +63,9 @@ def _read_line(fd: int) -> bytes:
 
 
 def _run(spec: ExecSpec, control_fd: int, stdio: tuple[int, int, int]) -> None:
-    child = fork_child(_identity(spec), stdio)
+    child = fork_child(_identity(spec), stdio, spec.cgroup_dirs)
     for fd in set(stdio):
         os.close(fd)
-    cgroup.join(spec.cgroup_dirs, child.pid)
     failure = release(child)
     if failure is not None:
         _fail(control_fd, failure)

@@ -181,9 +181,7 @@ def _limit_v1(spec: CgroupSpec, dirs: dict[str, str], refused: dict[str, str]) -
         account.set(name, dirs.get(controller), file, value, why)
 
     limit("memory_bytes", "memory", "memory.limit_in_bytes", spec.memory_bytes)
-    if (
-        "memory_bytes" in account.applied
-    ):  # without this a task over its limit swaps instead; often not built in
+    if "memory_bytes" in account.applied:  # without this a task over its limit swaps instead; often not built in
         _write(f"{dirs['memory']}/memory.memsw.limit_in_bytes", str(spec.memory_bytes))
     limit("memory_reserved_bytes", "memory", "memory.soft_limit_in_bytes", spec.memory_reserved_bytes)
     limit("cpu_shares", "cpu", "cpu.shares", None if spec.cpu_shares is None else max(2, spec.cpu_shares))
@@ -252,11 +250,15 @@ def _limit_v2(spec: CgroupSpec, directory: str) -> Limits:
     return Limits(account.applied, account.missing)
 
 
-def join(dirs: Iterable[str], pid: int) -> str:
-    """Move a process into groups. Returns why one refused, "" if none did."""
+def enter(dirs: Iterable[str]) -> str:
+    """Move this process, which has one thread, into groups. Returns why one refused, "" if none did.
+
+    On v1 as a thread that moves itself: moving a process makes the kernel wait for all cpus, about 10 ms.
+    """
     refused = ""
     for directory in dict.fromkeys(dirs):
-        refused = _write(directory + "/cgroup.procs", str(pid)) or refused
+        own = directory + "/tasks"
+        refused = _write(own if os.path.exists(own) else directory + "/cgroup.procs", "0") or refused
     return refused
 
 

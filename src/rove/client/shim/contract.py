@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -277,9 +278,7 @@ def _start_error(data: object) -> StartError:
 
 def _rusage(data: object) -> Rusage:
     fields = _Fields(data)
-    return Rusage(
-        fields.number("user_s", 0), fields.number("system_s", 0), fields.integer("max_rss_bytes", 0)
-    )
+    return Rusage(fields.number("user_s", 0), fields.number("system_s", 0), fields.integer("max_rss_bytes", 0))
 
 
 def _exit_record(fields: _Fields) -> ExitRecord:
@@ -377,20 +376,19 @@ def _decode(data: bytes, build: Callable[[_Fields], _T]) -> _T | Unreadable:
 
 def _read(state_dir: str, name: str, build: Callable[[_Fields], _T]) -> _T | Unreadable:
     try:
-        fd = os.open(
-            os.path.join(state_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
+        fd = os.open(os.path.join(state_dir, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return Unreadable(MISSING, "it does not exist")
     except (OSError, ValueError) as error:
         return Unreadable(BROKEN, str(error))
     try:
         with open(fd, "rb") as file:
-            data = file.read(FILE_SIZE_MAX + 1)
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_SIZE_MAX:
+                return Unreadable(BROKEN, f"it is larger than {FILE_SIZE_MAX} bytes or not a file")
+            data = file.read(status.st_size)
     except OSError as error:
         return Unreadable(BROKEN, str(error))
-    if data is None or len(data) > FILE_SIZE_MAX:
-        return Unreadable(BROKEN, f"it is larger than {FILE_SIZE_MAX} bytes or not a file")
     return _decode(data, build)
 
 

@@ -25,6 +25,7 @@ from rove.client.shim import cgroup, procfs
 from rove.client.shim.contract import (
     EXIT_FILE,
     LOCK_FILE,
+    MISSING,
     PID_FILE,
     SPEC_FILE,
     ExecSpec,
@@ -314,15 +315,26 @@ class Handle:
         await _wait_gone(self.record.shim_pid, self.record.shim_start_ticks)
         exit_record = read_exit(self.state_dir)
         if isinstance(exit_record, Unreadable):
-            left = await asyncio.to_thread(end_leftovers, self.state_dir, self.record)
-            why = f"the task's shim was killed; {left}"
-            exit_record = ExitRecord(None, None, at=wall_clock(), unknown=why)
-            with contextlib.suppress(OSError):
-                write_file(self.state_dir, EXIT_FILE, encode(exit_record))
+            exit_record = await self._explain(exit_record)
         for session in list(self._sessions):
             with contextlib.suppress(Exception):
                 await session.kill()
         self.settle(exit_record)
+
+    async def _explain(self, unreadable: Unreadable) -> ExitRecord:
+        """The end of a task whose shim left no word of it; what is left of the task is ended."""
+        assert self.record is not None
+        try:
+            left = await asyncio.to_thread(end_leftovers, self.state_dir, self.record)
+        except Exception as error:  # whoever waits for this task must not wait for ever
+            left = f"what is left of it could not be ended: {error}"
+        if unreadable.why != MISSING:
+            why = f"the task has ended, but its exit file cannot be used ({unreadable.detail}); {left}"
+            return ExitRecord(None, None, at=wall_clock(), unknown=why)
+        record = ExitRecord(None, None, at=wall_clock(), unknown=f"the task's shim was killed; {left}")
+        with contextlib.suppress(OSError):
+            write_file(self.state_dir, EXIT_FILE, encode(record))
+        return record
 
     async def _send_signal(self, number: int) -> None:
         if self.has_ended or self.record is None:

@@ -63,7 +63,5 @@ def _relatives(record: PidRecord) -> list[procfs.ProcStat]:
     return [
         process
         for process in processes.values()
-        if process.pid != record.pid
-        and process.alive
-        and (process.pid in below or process.session == record.pid)
+        if process.pid != record.pid and process.alive and (process.pid in below or process.session == record.pid)
     ]

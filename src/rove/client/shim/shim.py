@@ -40,6 +40,7 @@ from rove.client.shim.contract import (
     EXIT_RESERVE,
     LOCK_FILE,
     ExitRecord,
+    PidRecord,
     Rusage,
     StartError,
     Unreadable,
@@ -447,8 +448,19 @@ class Task:
         return {"ok": True}
 
     def _record(self) -> Any:
+        """The pid file's content; made up from what is known if the file was damaged."""
         record = read_pid(self.state_dir)
-        return None if isinstance(record, Unreadable) else plain(record)
+        if isinstance(record, Unreadable):
+            record = PidRecord(
+                pid=self.main_pid,
+                start_ticks=procfs.start_ticks_of(self.main_pid),
+                shim_pid=os.getpid(),
+                shim_start_ticks=procfs.start_ticks_of(os.getpid()),
+                boot_id=procfs.boot_id(),
+                started_at=0.0,
+                cgroup_dirs=self.dirs,
+            )
+        return plain(record)
 
     def _signal(self, number: int, group: bool) -> None:
         """To our own child that is not collected yet: its pid cannot belong to anybody else."""

@@ -55,9 +55,7 @@ def _failed(stage: str, error: OSError, what: str) -> _StartFailed:
     return _StartFailed(StartError(stage, error.errno or 0, f"{what}: {error.strerror}"))
 
 
-def run(
-    state_dir: str, report_fd: int, plan_fd: int, outputs: tuple[int, int], layout: cgroup.Layout
-) -> NoReturn:
+def run(state_dir: str, report_fd: int, plan_fd: int, outputs: tuple[int, int], layout: cgroup.Layout) -> NoReturn:
     """Start the task, tell the shim on `plan_fd` and the agent on `report_fd`, and leave."""
     try:
         started = _start(state_dir, outputs, layout)
@@ -130,9 +128,7 @@ def _never_ran(state_dir: str, error: StartError) -> None:
         Notes(state_dir).write(f"the exit file could not be written: {failure.strerror}")
 
 
-def start_process(
-    spec: LaunchSpec, outputs: tuple[int, int], dirs: dict[str, str], limits: Limits
-) -> PidRecord:
+def start_process(spec: LaunchSpec, outputs: tuple[int, int], dirs: dict[str, str], limits: Limits) -> PidRecord:
     """Run a plain program. The child waits until its pid is safely on disk. Raises _StartFailed.
 
     So nothing ever runs that a new agent could not find.
@@ -143,7 +139,7 @@ def start_process(
     except OSError as error:
         raise _failed("state", error, f"cannot prepare {error.filename or 'its files'}") from None
     try:
-        child = fork_child(_identity(spec), stdio)
+        child = fork_child(_identity(spec), stdio, dirs.values())
     except OSError as error:
         raise _failed("fork", error, "no process could be made") from None
     record = _record(spec, child, dirs, limits)
@@ -182,9 +178,8 @@ def _identity(spec: LaunchSpec) -> Identity:
 
 
 def _record(spec: LaunchSpec, child: Child, dirs: dict[str, str], limits: Limits) -> PidRecord:
-    refused = cgroup.join(dirs.values(), child.pid)
-    if refused:
-        limits.missing["group"] = refused
+    if child.refused:
+        limits.missing["group"] = child.refused
     if spec.oom_score_adj is not None:
         _adjust_oom(child.pid, spec.oom_score_adj, limits)
     shim_pid = os.getppid()

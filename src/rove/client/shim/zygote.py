@@ -34,9 +34,7 @@ LAUNCH, EXEC = b"launch ", b"exec"
 ORDER_BYTES_MAX = 16 * 1024
 DESCRIPTORS_MAX = 4
 
-BOOT = (
-    "import sys as s; s.path.insert(0, s.argv[1]); from rove.client.shim.zygote import main; main(s.argv[2])"
-)
+BOOT = "import sys as s; s.path.insert(0, s.argv[1]); from rove.client.shim.zygote import main; main(s.argv[2])"
 """Program text for ``python -I -S -c``; its arguments: the directory of the package `rove`, the socket."""
 
 

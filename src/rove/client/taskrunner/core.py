@@ -221,9 +221,7 @@ class Verdict(NamedTuple):
     window_count: int
 
 
-def judge(
-    machine: Machine, rules: Rules, *, recoverable: bool, now: float, jitter: float
-) -> Verdict:
+def judge(machine: Machine, rules: Rules, *, recoverable: bool, now: float, jitter: float) -> Verdict:
     """Say whether a task that has ended is started again, and when.
 
     jitter: 0..1, stretches the delay by up to 25 % so that a crowd does not restart in step.
@@ -246,9 +244,7 @@ def judge(
             max(started + interval_s - now, 0.0) + policy.delay / SECOND * JITTER * jitter,
             "all attempts of this interval are used: waiting for the next one", started, count,
         )  # fmt: skip
-    reason = (
-        f'{policy.attempts} restarts within {ev.duration(interval_s)} are used up and the mode is "{policy.mode}"'
-    )
+    reason = f'{policy.attempts} restarts within {ev.duration(interval_s)} are used up and the mode is "{policy.mode}"'
     return Verdict(None, reason, started, count)
 
 
@@ -314,9 +310,7 @@ def _restart(
     if not counted or machine.phase is not Phase.RUNNING:
         return _move(machine, Signal.RESTART, [event], now)
     verdict = judge(machine, rules, recoverable=True, now=now, jitter=jitter)
-    machine = msgspec.structs.replace(
-        machine, window_started=verdict.window_started, window_count=verdict.window_count
-    )
+    machine = msgspec.structs.replace(machine, window_started=verdict.window_started, window_count=verdict.window_count)
     if verdict.delay_s is None:
         machine = _fail(machine)
         return _move(machine, Signal.STOP, [event, ev.not_restarting(now, verdict.reason)], now)
@@ -326,9 +320,7 @@ def _restart(
 def _sentence(
     machine: Machine, events: list[TaskEvent], verdict: Verdict, now: float
 ) -> tuple[Machine, tuple[Action, ...]]:
-    machine = msgspec.structs.replace(
-        machine, window_started=verdict.window_started, window_count=verdict.window_count
-    )
+    machine = msgspec.structs.replace(machine, window_started=verdict.window_started, window_count=verdict.window_count)
     if verdict.delay_s is None:
         events.append(ev.not_restarting(now, verdict.reason))
         return _move(_fail(machine), Signal.GIVE_UP, events, now)

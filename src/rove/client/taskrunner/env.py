@@ -40,8 +40,13 @@ class Scope:
 
     def value(self, value: Any, missing: Callable[[str], None]) -> Any:
         """Replace within nested lists and maps; each unknown reference is told to `missing`."""
+
+        def unknown(match: re.Match[str]) -> str:
+            missing(match.group(1))
+            return match.group(0)
+
         if isinstance(value, str):
-            return self._replace(value, lambda match: missing(match.group(1)) or match.group(0))
+            return self._replace(value, unknown)
         if isinstance(value, list | tuple):
             return [self.value(item, missing) for item in value]
         if isinstance(value, dict):
@@ -101,9 +106,7 @@ def task_env(
     return env
 
 
-def _builtin(
-    alloc: Allocation, job: Job, group: TaskGroup, task: Task, node: Node, paths: Paths
-) -> dict[str, str]:
+def _builtin(alloc: Allocation, job: Job, group: TaskGroup, task: Task, node: Node, paths: Paths) -> dict[str, str]:
     resources = alloc.allocated_resources.tasks.get(task.name, AllocatedTask())
     env = {
         "NOMAD_ALLOC_DIR": paths.alloc,

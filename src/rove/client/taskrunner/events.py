@@ -86,9 +86,7 @@ def restarting(now: float, reason: str, delay_s: float) -> TaskEvent:
 
 def not_restarting(now: float, reason: str) -> TaskEvent:
     """It has failed for good."""
-    return event(
-        NOT_RESTARTING, now, f"Not restarted: {reason}", restart_reason=reason, fails_task="true"
-    )
+    return event(NOT_RESTARTING, now, f"Not restarted: {reason}", restart_reason=reason, fails_task="true")
 
 
 def restart_signaled(now: float, reason: str) -> TaskEvent:
@@ -125,9 +123,7 @@ def setup_failure(now: float, error: str) -> TaskEvent:
 
 def sibling_failed(now: float, sibling: str) -> TaskEvent:
     """Another task of the group has failed."""
-    return event(
-        SIBLING_FAILED, now, f'Ended because task "{sibling}" of the group failed', failed_sibling=sibling
-    )
+    return event(SIBLING_FAILED, now, f'Ended because task "{sibling}" of the group failed', failed_sibling=sibling)
 
 
 def leader_dead(now: float) -> TaskEvent:

@@ -126,9 +126,7 @@ class TaskRunner:
     @property
     def record(self) -> TaskRecord:
         """What has to be kept on disk."""
-        return TaskRecord(
-            machine=self.machine, handle=self._saved_handle, hooks_done=tuple(sorted(self._hooks_done))
-        )
+        return TaskRecord(machine=self.machine, handle=self._saved_handle, hooks_done=tuple(sorted(self._hooks_done)))
 
     # --- orders -------------------------------------------------------------------------------------
 
@@ -168,9 +166,7 @@ class TaskRunner:
     def running_handle(self) -> TaskHandle:
         """The handle of the running task. Raises `NotFoundError` if it is not running."""
         if self.handle is None or self.machine.phase not in (Phase.RUNNING, Phase.STOPPING, Phase.RESTARTING):
-            raise NotFoundError(
-                "task.not_running", f'task "{self.name}" is not running', f"it is {self.machine.phase}"
-            )
+            raise NotFoundError("task.not_running", f'task "{self.name}" is not running', f"it is {self.machine.phase}")
         return self.handle
 
     def note(self, event: TaskEvent) -> None:

@@ -117,9 +117,7 @@ class ExpressionParser:
             return
         for at, char in enumerate(name):
             if not ("a" + char).isidentifier() and char != "-":
-                raise SyntaxFault(
-                    self.at(self.start + at, self.start + at + 1, "Invalid character", _describe(char))
-                )
+                raise SyntaxFault(self.at(self.start + at, self.start + at + 1, "Invalid character", _describe(char)))
         if not name.replace("-", "_").isidentifier():
             raise SyntaxFault(self.at(self.start, self.start + 1, "Invalid character", _describe(name[0])))
 
@@ -241,7 +239,9 @@ class ExpressionParser:
     def _number(self) -> Node:
         word = self.word()
         try:
-            node = Literal(int(word) if word.isdigit() and len(word) < 100 else parse_number(word), self.start, self.stop)
+            node = Literal(
+                int(word) if word.isdigit() and len(word) < 100 else parse_number(word), self.start, self.stop
+            )
         except NumberError as failure:
             self.fail("Invalid number", f"{failure}: {word[:40]}")
         self.advance()
@@ -374,9 +374,13 @@ class ExpressionParser:
         if closer == "]" and key is not None:
             raise SyntaxFault(self.at(key.start, key.end, "Key in a list", 'only a "for" in braces takes "key =>"'))
         if closer == "]" and group:
-            raise SyntaxFault(self.at(group_at, group_at + 3, "Grouping in a list", 'only a "for" in braces takes "..."'))
+            raise SyntaxFault(
+                self.at(group_at, group_at + 3, "Grouping in a list", 'only a "for" in braces takes "..."')
+            )
         if closer == "}" and key is None:
-            raise SyntaxFault(self.at(result.start, result.end, "Key missing", 'a "for" in braces needs "key => value"'))
+            raise SyntaxFault(
+                self.at(result.start, result.end, "Key missing", 'a "for" in braces needs "key => value"')
+            )
         self.scan = scan
         end = self.stop
         self.advance()

@@ -570,5 +570,3 @@ def names_used(node: Node, bound: frozenset[str] = frozenset()) -> Iterator[Trav
             stack.extend((each, inner) for each in (top.key, top.result, top.condition) if each is not None)
         else:
             stack.extend((each, names) for each in top.children())
-
-

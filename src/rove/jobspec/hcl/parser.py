@@ -187,7 +187,9 @@ class FileParser(TemplateParser):
                     raise
                 self.scan = TOKEN.match
                 self.depth = self._depth_of(opened)
-                position = self._resume(max(position, fault.diagnostic.range.start_offset if fault.diagnostic.range else 0))
+                position = self._resume(
+                    max(position, fault.diagnostic.range.start_offset if fault.diagnostic.range else 0)
+                )
 
     def _depth_of(self, opened: tuple[int, int] | None) -> int:
         return self.block_depth
@@ -241,7 +243,9 @@ class FileParser(TemplateParser):
         earlier = attributes.get(made.name)
         if earlier is not None and not self.hcl1:
             line = earlier.name_range.start.line
-            raise SyntaxFault(error("Argument given twice", f'"{made.name}" is set on line {line} already', made.name_range))
+            raise SyntaxFault(
+                error("Argument given twice", f'"{made.name}" is set on line {line} already', made.name_range)
+            )
         attributes[made.name] = made
 
     def _plain_block(self, found: Any, blocks: list[Block]) -> int:
@@ -352,7 +356,12 @@ class FileParser(TemplateParser):
             elif self.kind == "line":
                 where = self.previous
                 raise SyntaxFault(
-                    self.at(where, where + 1, 'expected "=" or "{", found the end of the line', "a block begins on the line of its header")
+                    self.at(
+                        where,
+                        where + 1,
+                        'expected "=" or "{", found the end of the line',
+                        "a block begins on the line of its header",
+                    )
                 )
             else:
                 self.expected('a label or "{"' if labels else '"=", a label or "{"')
@@ -399,7 +408,9 @@ class FileParser(TemplateParser):
         self.advance()
         expression = self.expression()
         if self.kind == ",":
-            self.fail("Second argument in a one-line block", "a block on one line holds one argument; use several lines")
+            self.fail(
+                "Second argument in a one-line block", "a block on one line holds one argument; use several lines"
+            )
         if self.kind != "}":
             self.expected('"}" on the same line')
         end = self.stop

@@ -298,9 +298,7 @@ class TemplateParser(ExpressionParser):
         return Join(For(opened.names, many, None, result, None, False, opened.start, ending.end)), at
 
     def _wrong_ending(self, ending: Part, wanted: str) -> None:
-        raise SyntaxFault(
-            self.at(ending.start, ending.end, f'expected "%{{{wanted}}}", found "%{{{ending.kind}}}"')
-        )
+        raise SyntaxFault(self.at(ending.start, ending.end, f'expected "%{{{wanted}}}", found "%{{{ending.kind}}}"'))
 
 
 def _without_indentation(parts: list[Part]) -> list[Part]:

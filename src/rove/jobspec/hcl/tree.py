@@ -88,7 +88,9 @@ class Body:
 
     __slots__ = ("attributes", "blocks", "json", "source", "span")
 
-    def __init__(self, source: Source, attributes: dict[str, Attribute], blocks: list[Block], span: tuple[int, int]) -> None:
+    def __init__(
+        self, source: Source, attributes: dict[str, Attribute], blocks: list[Block], span: tuple[int, int]
+    ) -> None:
         self.source = source
         self.attributes = attributes
         self.blocks = blocks

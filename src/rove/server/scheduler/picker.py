@@ -39,8 +39,12 @@ class Picker(Protocol):
         """A copy goes there."""
         ...
 
-    def unplace(self, position: int, cpu: float, memory: float, disk: float) -> None:
-        """A copy that held this much leaves."""
+    def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
+        """Something else changes there: this much more is used, that many more copies are there."""
+        ...
+
+    def reopen(self, position: int) -> None:
+        """Undo `drop`; takes effect with the next change there."""
         ...
 
     def drop(self, position: int) -> None:
@@ -100,7 +104,12 @@ class _Nodes:
         fits = all(used[k] + ask[k] <= capacity[k] for k in range(3))
         self.open[position] = fits and position not in self.dropped
 
+    def reopen(self, position: int) -> None:
+        """Undo `drop`; takes effect with the next change there."""
+        self.dropped.discard(position)
+
     def place(self, position: int) -> None:
+        """A copy goes there."""
         columns = self.columns
         self.change(position, columns.ask_cpu(position), columns.ask[1], columns.ask[2], 1)
 
@@ -184,8 +193,8 @@ class HeapPicker(_Nodes):
         super().place(position)
         self._push(position)
 
-    def unplace(self, position: int, cpu: float, memory: float, disk: float) -> None:
-        self.change(position, -cpu, -memory, -disk, -1)
+    def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
+        self.change(position, cpu, memory, disk, copies)
         self._push(position)
 
     def _push(self, position: int) -> None:
@@ -367,6 +376,10 @@ class SpreadPicker(_Nodes):
         tied = [self._head_positions[0, first == top], self._head_positions[1, second == top]]
         return int(min(part.min() for part in tied if len(part)))
 
+    def spread_term(self, position: int) -> float:
+        """What spreading adds there."""
+        return self._spread.total_of(int(self._combination[position]))
+
     def terms_of(self, position: int) -> tuple[float, float]:
         term = self._spread.total_of(int(self._combination[position]))
         own = float(self.sums[position]), float(self.terms[position])
@@ -376,7 +389,7 @@ class SpreadPicker(_Nodes):
         sums, terms = self.terms_of(position)
         return sums / terms
 
-    def _renew(self, position: int, before: int) -> None:
+    def _renew(self, position: int) -> None:
         combination = int(self._combination[position])
         if self.open[position]:
             kind = self._kind(position)
@@ -385,21 +398,20 @@ class SpreadPicker(_Nodes):
             self._refresh(kind, combination)
 
     def place(self, position: int) -> None:
-        before = self._kind(position)
         super().place(position)
         self._spread.add(int(self._combination[position]), 1)
-        self._renew(position, before)
+        self._renew(position)
 
-    def unplace(self, position: int, cpu: float, memory: float, disk: float) -> None:
-        before = self._kind(position)
-        self.change(position, -cpu, -memory, -disk, -1)
-        self._spread.add(int(self._combination[position]), -1)
-        self._renew(position, before)
+    def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
+        self.change(position, cpu, memory, disk, copies)
+        if copies:
+            self._spread.add(int(self._combination[position]), copies)
+        self._renew(position)
 
     def drop(self, position: int) -> None:
         self.dropped.add(position)
         self.open[position] = False
-        self._renew(position, 0)
+        self._renew(position)
 
     def is_open(self, position: int) -> bool:
         blocked = self._spread.blocked

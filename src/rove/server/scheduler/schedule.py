@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
+
+from rove.structs.alloc import Allocation, AllocMetric
 from rove.structs.evaluation import Evaluation
-from rove.structs.plan import Plan, SchedulerResult
+from rove.structs.job import Job, JobType, TaskGroup
+from rove.structs.node import Node, SchedulerConfiguration
+from rove.structs.plan import (
+    AllocStop,
+    DesiredUpdates,
+    InPlaceUpdate,
+    Plan,
+    SchedulerResult,
+)
 
+from .asks import Ask, ask_of
+from .decision import Decision, GroupDecision
+from .feasible import class_obstacle, datacenter_matches
+from .conditions import holds, is_unique
+from .ledger import Ledger
+from .place import Outcome, Placer, evictions
+from .reconcile import reconcile
+from .system import place_system, reconcile_system
 from .view import View
 
 
@@ -21,4 +40,157 @@ def schedule(
     type counts, not the evaluation's). Raises nothing for any stored job: what cannot be placed is
     in `failed` with its reasons.
     """
-    return SchedulerResult(plan=Plan(eval_id=evaluation.id))
+    job = view.job(evaluation.namespace, evaluation.job_id)
+    allocs = list(view.allocs_of_job(evaluation.namespace, evaluation.job_id))
+    deployment = view.latest_deployment(evaluation.namespace, evaluation.job_id)
+    if job is not None and (job.is_periodic or job.is_parameterized) and not job.stop:
+        return SchedulerResult(plan=_empty_plan(evaluation, view, job))  # only its children run
+    in_place = InPlaceCheck(job, view)
+    is_system = job is not None and job.type in (JobType.SYSTEM, JobType.SYSBATCH)
+    ledger = Ledger(view, view.fleet(), rng)
+    decide = reconcile_system if is_system and job is not None and not job.stop else None
+    if decide is not None and job is not None:
+        decision = decide(
+            job, allocs, deployment, evaluation, ledger, now=now, node_of=view.node,
+            fits_in_place=in_place, new_id=new_id,
+        )  # fmt: skip
+    else:
+        decision = reconcile(
+            job, allocs, deployment, evaluation, now=now, node_of=view.node, fits_in_place=in_place,
+            new_id=new_id,
+        )  # fmt: skip
+    return carry_out(evaluation, view, job, allocs, decision, ledger, is_system)
+
+
+def carry_out(
+    evaluation: Evaluation,
+    view: View,
+    job: Job | None,
+    allocs: Sequence[Allocation],
+    decision: Decision,
+    ledger: Ledger,
+    is_system: bool,
+) -> SchedulerResult:
+    """Find nodes for what was decided and put everything into one plan."""
+    outcomes: dict[str, Outcome] = {}
+    stopping = {stop.alloc_id for group in decision.groups.values() for stop in group.stops}
+    if job is not None and any(group.wanted for group in decision.groups.values()):
+        for alloc in allocs:
+            if alloc.id in stopping:
+                ledger.free(alloc)
+        live = [alloc for alloc in allocs if not alloc.is_terminal and alloc.id not in stopping]
+        configuration = view.scheduler_configuration()
+        placer = Placer(
+            job, ledger, live, preempts(job, configuration), configuration.scheduler_algorithm == "spread"
+        )
+        place = place_system if is_system else Placer.place
+        for name, group in decision.groups.items():
+            if group.wanted:
+                outcomes[name] = place(placer, name, group)
+    if job is not None and job.all_at_once and any(outcome.unplaced for outcome in outcomes.values()):
+        outcomes = {name: _nothing_placed(outcome, decision.groups[name]) for name, outcome in outcomes.items()}
+    return _result(evaluation, view, job, decision, outcomes, ledger.fleet.ids)
+
+
+def _nothing_placed(outcome: Outcome, group: GroupDecision) -> Outcome:
+    """All or nothing: forget what was placed."""
+    return Outcome(
+        unplaced=group.wanted, failed=outcome.failed or AllocMetric(),
+        class_eligibility=outcome.class_eligibility, escaped=outcome.escaped,
+    )  # fmt: skip
+
+
+def preempts(job: Job, configuration: SchedulerConfiguration) -> bool:
+    """Whether jobs of this type may push out others."""
+    rules = configuration.preemption_config
+    return {
+        JobType.SERVICE: rules.service_scheduler_enabled,
+        JobType.BATCH: rules.batch_scheduler_enabled,
+        JobType.SYSTEM: rules.system_scheduler_enabled,
+        JobType.SYSBATCH: rules.sysbatch_scheduler_enabled,
+    }[job.type]
+
+
+def _result(
+    evaluation: Evaluation, view: View, job: Job | None, decision: Decision,
+    outcomes: dict[str, Outcome], ids: Sequence[str],
+) -> SchedulerResult:
+    placements = []
+    stops: list[AllocStop] = []
+    in_place: list[InPlaceUpdate] = []
+    updates: dict[str, DesiredUpdates] = {}
+    failed: dict[str, AllocMetric] = {}
+    eligibility: dict[str, bool] = {}
+    for name, group in decision.groups.items():
+        outcome = outcomes.get(name, Outcome())
+        stops += group.stops
+        stops += outcome.stops
+        stops += evictions(outcome.blocks, len(placements))
+        takes_part = decision.deployment_id and group.join_deployment
+        for block in outcome.blocks:
+            joins = takes_part and job is not None and block.job.version == job.version
+            placements.append(
+                block.placement(ids, evaluation.id, decision.deployment_id if joins else "")
+            )
+        in_place += [
+            InPlaceUpdate(
+                alloc_id=alloc.id, job_version=job.version if job else 0, eval_id=evaluation.id,
+                deployment_id=decision.deployment_id if takes_part else "",
+            )  # fmt: skip
+            for alloc in group.in_place
+        ]
+        updates[name] = msgspec.structs.replace(group.updates, preemptions=len(outcome.victims))
+        if outcome.failed is not None:
+            failed[name] = outcome.failed
+        for class_name, good in outcome.class_eligibility.items():
+            eligibility[class_name] = eligibility.get(class_name, False) or good
+    queued = {group.name: 0 for group in job.task_groups} if job is not None and not job.stop else {}
+    queued |= {name: outcome.unplaced for name, outcome in outcomes.items() if name in queued}
+    plan = Plan(
+        eval_id=evaluation.id, priority=evaluation.priority, job=job,
+        all_at_once=job.all_at_once if job else False, snapshot_index=view.index,
+        placements=tuple(placements), stops=tuple(stops),
+        annotations=tuple(note for group in decision.groups.values() for note in group.annotations),
+        in_place=tuple(in_place), deployment=decision.deployment,
+        deployment_updates=tuple(decision.deployment_updates), desired_updates=updates,
+    )  # fmt: skip
+    return SchedulerResult(
+        plan=plan, failed=failed, queued=queued, evaluations=tuple(decision.evaluations),
+        class_eligibility=eligibility, escaped=any(outcome.escaped for outcome in outcomes.values()),
+    )  # fmt: skip
+
+
+def _empty_plan(evaluation: Evaluation, view: View, job: Job) -> Plan:
+    return Plan(eval_id=evaluation.id, priority=evaluation.priority, job=job, snapshot_index=view.index)
+
+
+class InPlaceCheck:
+    """Whether a living allocation's node still meets the constraints of the newest version."""
+
+    def __init__(self, job: Job | None, view: View) -> None:
+        self._job = job
+        self._view = view
+        self._asks: dict[str, Ask] = {}
+
+    def __call__(self, alloc: Allocation, group: TaskGroup) -> bool:
+        """True if `alloc` may go on where it is, as a copy of `group`."""
+        node = self._view.node(alloc.node_id)
+        if node is None or self._job is None:
+            return False
+        ask = self._asks.get(group.name)
+        if ask is None:
+            ask = self._asks[group.name] = ask_of(self._job, group)
+        return suits(ask, node, alloc.index)
+
+
+def suits(ask: Ask, node: Node, index: int = 0) -> bool:
+    """True if the node passes every check of the ask; room is not looked at."""
+    job = ask.job
+    if not datacenter_matches(job.datacenters, node.datacenter):
+        return False
+    if job.node_pool not in ("", "all", node.node_pool):
+        return False
+    if class_obstacle(ask, node, max(index, 0)):
+        return False
+    return all(holds(c, node, job.region) for c in ask.constraints if is_unique(c))
+

@@ -1,8 +1,94 @@
-"""The server's state: tables, versions, snapshots, indexes, events. See `Store` and `Snapshot`."""
+"""The server's state: tables, versions, snapshots, indexes, events.
+
+`Store` commits transactions (`rove.server.state.transactions`) and hands out `Snapshot`s. Everything between
+is pure: `apply` turns tables and a transaction into new tables and engine rows.
+"""
 
 from __future__ import annotations
 
-from .events import EventBroker, EventBatch, Subscription
-from .snapshot import Committed, Snapshot, WatchKey
+from .committed import Committed
+from .events import Event, EventBatch, EventBroker, Subscription
+from .jobs import spec_changed
+from .snapshot import Snapshot
 from .store import Store
-from .transactions import *  # noqa: F403
+from .tables import Document, JobKey, WatchKey
+from .transactions import (
+    AddNodeEvents,
+    ApplyPlan,
+    Batch,
+    Collect,
+    DeleteNamespace,
+    DeleteNodePool,
+    DeleteNodes,
+    PromoteDeployment,
+    PutDeployment,
+    PutDocument,
+    PutEvaluations,
+    PutJob,
+    PutNamespace,
+    PutNode,
+    PutNodePool,
+    PutPeriodicLaunch,
+    PutScalingEvent,
+    PutSchedulerConfiguration,
+    ReconcileSummaries,
+    SetAllocHealth,
+    SetJobStability,
+    SetNodeDrain,
+    SetNodeEligibility,
+    SetNodeMeta,
+    SetNodeStatus,
+    SetProgressDeadline,
+    SetTransitions,
+    StopJob,
+    TagJobVersion,
+    Transaction,
+    UpdateAllocs,
+    UpdateDeployments,
+)
+
+__all__ = [
+    "AddNodeEvents",
+    "ApplyPlan",
+    "Batch",
+    "Collect",
+    "Committed",
+    "DeleteNamespace",
+    "DeleteNodePool",
+    "DeleteNodes",
+    "Document",
+    "Event",
+    "EventBatch",
+    "EventBroker",
+    "JobKey",
+    "PromoteDeployment",
+    "PutDeployment",
+    "PutDocument",
+    "PutEvaluations",
+    "PutJob",
+    "PutNamespace",
+    "PutNode",
+    "PutNodePool",
+    "PutPeriodicLaunch",
+    "PutScalingEvent",
+    "PutSchedulerConfiguration",
+    "ReconcileSummaries",
+    "SetAllocHealth",
+    "SetJobStability",
+    "SetNodeDrain",
+    "SetNodeEligibility",
+    "SetNodeMeta",
+    "SetNodeStatus",
+    "SetProgressDeadline",
+    "SetTransitions",
+    "Snapshot",
+    "StopJob",
+    "Store",
+    "Subscription",
+    "TagJobVersion",
+    "Transaction",
+    "UpdateAllocs",
+    "UpdateDeployments",
+    "WatchKey",
+    "spec_changed",
+]

@@ -6,7 +6,6 @@ An allocation's *reference* is an integer: block number (40 bits) and position (
 
 from __future__ import annotations
 
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +134,8 @@ class Block:
         return id_text(self.row.ids[position * 16 : position * 16 + 16])
 
     def node_of(self, position: int) -> str:
-        return self.row.placement.node_ids[self.nodes[position]]
+        node_id: str = self.row.placement.node_ids[self.nodes[position]]
+        return node_id
 
     def positions_on(self, node_id: str) -> list[int]:
         """Positions of the copies on a node."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from rove.structs.base import ZERO_TIME, SECOND, Ns, UnixNs, from_unix
+from rove.structs.base import SECOND, ZERO_TIME, Ns, UnixNs, from_unix
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
 from rove.structs.plan import DeploymentUpdate
 

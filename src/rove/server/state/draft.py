@@ -79,6 +79,8 @@ class Draft:
         """(topic, key...) -> event type, in order."""
         self.gone_jobs: list[Job] = []
         self.dirty_jobs: set[JobKey] = set()
+        self.heads: set[JobKey] = set()
+        """Jobs whose small row has to be written."""
         self.event_type = ""
         for name in MAPS:
             setattr(self, name, Column(getattr(base, name)))

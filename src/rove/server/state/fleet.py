@@ -20,6 +20,10 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+NODE_COLUMNS = ("ready", "cpu", "memory", "disk", "class_of", "datacenter_of", "pool_of")
+USAGE_COLUMNS = ("used_cpu", "used_memory", "used_disk", "alloc_count")
+
+
 class Names:
     """Distinct strings and their numbers, in order of first use. Append-only, shared by snapshots."""
 
@@ -137,6 +141,17 @@ class FleetDraft:
         columns.pool_of[row] = columns._pool_names.number(node.node_pool)
         columns._class_example = None
 
+    def reserve(self, node_ids: Sequence[str]) -> None:
+        """Rows for many new nodes at once, as when loading; `put` fills them in."""
+        columns = self._own()
+        first, count = len(columns.ids), len(node_ids)
+        columns.ids = (*columns.ids, *node_ids)
+        with_rows = columns._rows.mutate()
+        for row, node_id in enumerate(node_ids, first):
+            with_rows[node_id] = row
+        columns._rows = with_rows.finish()
+        self._grow(count)
+
     def set_ready(self, node: Node) -> None:
         """Refresh whether a node takes work."""
         row = self.result.row_of(node.id)
@@ -192,7 +207,7 @@ class FleetDraft:
         columns = self._own()
         if not self._owns_nodes:
             self._owns_nodes = True
-            for name in ("ready", "cpu", "memory", "disk", "class_of", "datacenter_of", "pool_of"):
+            for name in NODE_COLUMNS:
                 setattr(columns, name, getattr(columns, name).copy())
         return columns
 
@@ -200,7 +215,7 @@ class FleetDraft:
         columns = self._own()
         if not self._owns_usage:
             self._owns_usage = True
-            for name in ("used_cpu", "used_memory", "used_disk", "alloc_count"):
+            for name in USAGE_COLUMNS:
                 setattr(columns, name, getattr(columns, name).copy())
         return columns
 
@@ -209,11 +224,12 @@ class FleetDraft:
         row = len(columns.ids)
         columns.ids = (*columns.ids, node_id)
         columns._rows = columns._rows.set(node_id, row)
-        for name in (
-            "ready", "cpu", "memory", "disk", "class_of", "datacenter_of", "pool_of",
-            "used_cpu", "used_memory", "used_disk", "alloc_count",
-        ):  # fmt: skip
-            column = getattr(columns, name)
-            setattr(columns, name, np.append(column, np.zeros(1, dtype=column.dtype)))
-        self._owns_nodes = self._owns_usage = True
+        self._grow(1)
         return row
+
+    def _grow(self, count: int) -> None:
+        columns = self._own()
+        for name in (*NODE_COLUMNS, *USAGE_COLUMNS):
+            column = getattr(columns, name)
+            setattr(columns, name, np.append(column, np.zeros(count, dtype=column.dtype)))
+        self._owns_nodes = self._owns_usage = True

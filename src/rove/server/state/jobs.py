@@ -108,9 +108,8 @@ def _put_version(draft: Draft, job: Job) -> None:
     draft.jobs[job.key] = job
     draft.specs[spec] = job
     draft.put_row("specs", rows.spec_key(*spec), job)
-    put_head(draft, job)
-    versions = (job, *draft.versions.get(job.key, ()))
-    _keep_versions(draft, job.key, versions)
+    draft.heads.add(job.key)
+    _keep_versions(draft, job.key, (job, *draft.versions.get(job.key, ())))
     touch_job(draft, job.key)
     draft.mark(("job.summary", *job.key))
 
@@ -120,11 +119,12 @@ def spec_of(job: Job) -> SpecKey:
     return (job.namespace, job.id, job.create_index, job.version)
 
 
-def put_head(draft: Draft, job: Job) -> None:
-    """Write the small row that says which version is the newest and how it does."""
+def _put_head(draft: Draft, job: Job) -> None:
+    """Write the small row that says which versions there are, which is the newest and how it does."""
     head = JobHead(
         namespace=job.namespace, id=job.id, create_index=job.create_index, version=job.version,
         status=job.status, status_description=job.status_description, modify_index=job.modify_index,
+        versions=tuple(version.version for version in draft.versions.get(job.key, ())),
     )  # fmt: skip
     draft.put_row("jobs", rows.key(job.create_index, job.namespace, job.id), head)
 
@@ -207,6 +207,7 @@ def purge_job(draft: Draft, key: JobKey) -> None:
     if job is None:
         return
     draft.gone_jobs.append(job)
+    draft.heads.discard(key)
     draft.delete_row("jobs", rows.key(job.create_index, *key))
     versions: tuple[Job, ...] = draft.versions.pop(key) or ()
     for version in versions:
@@ -288,15 +289,17 @@ def refresh_statuses(draft: Draft) -> None:
         if job is None:
             continue
         status = status_of(job, draft.tallies.get(key, NO_TALLY))
-        if status is job.status:
-            continue
-        job = replace(job, status=status, modify_index=draft.index)
-        draft.jobs[key] = job
-        put_head(draft, job)
-        draft.mark(("jobs",))
-        draft.touched.add(("job", *key))
-        if job.parent_id:
-            draft.mark(("job.summary", job.namespace, job.parent_id))
+        if status is not job.status:
+            job = replace(job, status=status, modify_index=draft.index)
+            draft.jobs[key] = job
+            draft.heads.add(key)
+            draft.mark(("jobs",))
+            draft.touched.add(("job", *key))
+            if job.parent_id:
+                draft.mark(("job.summary", job.namespace, job.parent_id))
+    for key in sorted(draft.heads):
+        if (job := draft.jobs.get(key)) is not None:
+            _put_head(draft, job)
 
 
 def _replace_version(draft: Draft, key: JobKey, changed: Job) -> None:
@@ -313,7 +316,7 @@ def _replace_version(draft: Draft, key: JobKey, changed: Job) -> None:
     else:
         job = replace(job, modify_index=draft.index)
     draft.jobs[key] = job
-    put_head(draft, job)
+    draft.heads.add(key)
     _keep_versions(draft, key, versions)
     touch_job(draft, key)
 

@@ -48,6 +48,8 @@ class JobHead(Noun, frozen=True, kw_only=True):
     status: JobStatus
     status_description: str = ""
     modify_index: int = 0
+    versions: tuple[int, ...] = ()
+    """Those that people see, newest first."""
 
 
 class KeptCounts(Noun, frozen=True, kw_only=True):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from rove.client.taskrunner import events as ev
+from rove.client.taskrunner.env import Scope
 from rove.structs.job import Artifact
 
-from .. import events as ev
-from ..env import Scope
 from .base import HookContext, HookError
 
 

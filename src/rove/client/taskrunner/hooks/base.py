@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from rove.client.taskrunner import events as ev
+from rove.client.taskrunner.env import Scope
 from rove.structs.alloc import Allocation, TaskEvent
 from rove.structs.job import Job, Task, TaskGroup
-
-from .. import events as ev
-from ..env import Scope
 
 
 class HookError(Exception):

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 
 from rove.client.drivers.base import Capabilities, Mount
+from rove.client.taskrunner.env import Scope
 from rove.structs.job import Task, TaskGroup
 from rove.structs.node import HostVolume
 
-from ..env import Scope
 from .base import HookError
 
 
@@ -35,8 +35,10 @@ def host_mounts(
         read_only = wish.read_only or request.read_only or volume.read_only
         mounts.append(
             Mount(
-                host_path=volume.path, task_path=wish.destination, read_only=read_only,
+                host_path=volume.path,
+                task_path=wish.destination,
+                read_only=read_only,
                 propagation=wish.propagation_mode or "private",
-            )  # fmt: skip
+            )
         )
     return tuple(mounts)

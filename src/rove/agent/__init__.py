@@ -1,0 +1,1 @@
+"""The agent: configuration, and the one place where all parts are put together."""

@@ -1,0 +1,106 @@
+"""Statistics in the shape of the HTTP API: what tasks use, and what the machine has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rove.client.drivers.base import TaskUsage
+
+
+def task_usage(usage: TaskUsage) -> dict[str, Any]:
+    """Usage of one task."""
+    return {
+        "MemoryStats": {
+            "RSS": usage.rss, "Cache": usage.cache, "Swap": usage.swap, "MappedFile": 0, "Usage": usage.usage,
+            "MaxUsage": usage.max_usage, "KernelUsage": 0, "KernelMaxUsage": 0,
+            "Measured": list(usage.measured_memory),
+        },
+        "CpuStats": {
+            "SystemMode": float(usage.cpu_system_ns), "UserMode": float(usage.cpu_user_ns),
+            "TotalTicks": usage.total_ticks_mhz, "ThrottledPeriods": usage.throttled_periods,
+            "ThrottledTime": usage.throttled_ns, "Percent": usage.cpu_percent, "Measured": list(usage.measured_cpu),
+        },
+        "DeviceStats": [],
+    }  # fmt: skip
+
+
+def alloc_usage(tasks: Mapping[str, TaskUsage], now_ns: int) -> dict[str, Any]:
+    """Usage of an allocation: the sum, and each task."""
+    total = TaskUsage(
+        cpu_user_ns=sum(usage.cpu_user_ns for usage in tasks.values()),
+        cpu_system_ns=sum(usage.cpu_system_ns for usage in tasks.values()),
+        cpu_percent=sum(usage.cpu_percent for usage in tasks.values()),
+        total_ticks_mhz=sum(usage.total_ticks_mhz for usage in tasks.values()),
+        throttled_periods=sum(usage.throttled_periods for usage in tasks.values()),
+        throttled_ns=sum(usage.throttled_ns for usage in tasks.values()),
+        rss=sum(usage.rss for usage in tasks.values()),
+        cache=sum(usage.cache for usage in tasks.values()),
+        swap=sum(usage.swap for usage in tasks.values()),
+        usage=sum(usage.usage for usage in tasks.values()),
+        max_usage=sum(usage.max_usage for usage in tasks.values()),
+        measured_cpu=_union(usage.measured_cpu for usage in tasks.values()),
+        measured_memory=_union(usage.measured_memory for usage in tasks.values()),
+    )
+    return {
+        "ResourceUsage": task_usage(total),
+        "Tasks": {
+            name: {
+                "ResourceUsage": task_usage(usage), "Timestamp": now_ns,
+                "Pids": {str(pid): task_usage(TaskUsage()) for pid in usage.pids} or None,
+            }
+            for name, usage in tasks.items()
+        },
+        "Timestamp": now_ns,
+    }  # fmt: skip
+
+
+def _union(lists: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in lists for name in names))
+
+
+def host_usage(alloc_dir: Path, now: float, total_compute_mhz: int) -> dict[str, Any]:
+    """Memory, CPU, disks and uptime of the machine. Blocking for a moment; psutil is imported on first use."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    percents = psutil.cpu_times_percent(interval=None, percpu=True)
+    cpus: list[dict[str, Any]] = [
+        {
+            "CPU": f"cpu{number}", "User": cpu.user, "System": cpu.system, "Idle": cpu.idle,
+            "TotalPercent": 100 - cpu.idle, "TotalTicks": 0.0,
+        }
+        for number, cpu in enumerate(percents)
+    ]  # fmt: skip
+    busy = sum(cpu["TotalPercent"] for cpu in cpus) / len(cpus) if cpus else 0.0
+    disks = [
+        found for part in psutil.disk_partitions(all=False)
+        if (found := _disk(psutil, part.device, part.mountpoint)) is not None
+    ]  # fmt: skip
+    return {
+        "Memory": {
+            "Total": memory.total, "Available": memory.available, "Used": memory.used, "Free": memory.free,
+        },
+        "CPU": cpus,
+        "DiskStats": disks,
+        "AllocDirStats": _disk(psutil, "", str(alloc_dir)),
+        "DeviceStats": [],
+        "Uptime": int(max(now - psutil.boot_time(), 0)),
+        "CPUTicksConsumed": busy / 100 * total_compute_mhz,
+        "Timestamp": int(now * 1e9),
+    }  # fmt: skip
+
+
+def _disk(psutil: Any, device: str, mountpoint: str) -> dict[str, Any] | None:
+    import os
+
+    try:
+        usage, inodes = psutil.disk_usage(mountpoint), os.statvfs(mountpoint)
+    except OSError:
+        return None
+    used_inodes = 100.0 * (1 - inodes.f_favail / inodes.f_files) if inodes.f_files else 0.0
+    return {
+        "Device": device, "Mountpoint": mountpoint, "Size": usage.total, "Used": usage.used,
+        "Available": usage.free, "UsedPercent": usage.percent, "InodesUsedPercent": used_inodes,
+    }  # fmt: skip

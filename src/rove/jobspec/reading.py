@@ -1,0 +1,80 @@
+"""What the parts of the decoder share: the tree they read, findings, and where each part of the job stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from .hcl import Diagnostic, Range
+from .problem import join
+
+
+class AttributeLike(Protocol):
+    """An attribute with its value worked out."""
+
+    name: str
+    value: Any
+
+    @property
+    def name_range(self) -> Range: ...
+    @property
+    def value_range(self) -> Range: ...
+
+
+class BlockLike(Protocol):
+    """A block; `range` is its header."""
+
+    type: str
+    labels: list[str]
+
+    @property
+    def body(self) -> BodyLike: ...
+    @property
+    def range(self) -> Range: ...
+    @property
+    def type_range(self) -> Range: ...
+    @property
+    def label_ranges(self) -> list[Range]: ...
+
+
+class BodyLike(Protocol):
+    """What stands in a block."""
+
+    @property
+    def attributes(self) -> Mapping[str, AttributeLike]: ...
+    @property
+    def blocks(self) -> Sequence[BlockLike]: ...
+    @property
+    def range(self) -> Range: ...
+
+
+class Reading:
+    """What is gathered on the way: findings, and where each part of the job stands in the file."""
+
+    __slots__ = ("diagnostics", "is_json", "sources")
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self.diagnostics: list[Diagnostic] = []
+        self.sources: dict[str, Range] = {}
+        self.is_json = is_json
+
+    def error(self, text: str, where: Range) -> None:
+        self.diagnostics.append(Diagnostic("error", text, "", where))
+
+    def warn(self, text: str, where: Range) -> None:
+        self.diagnostics.append(Diagnostic("warning", text, "", where))
+
+
+class Place:
+    """Where a finisher works, for its messages."""
+
+    __slots__ = ("node", "path", "range", "reading")
+
+    def __init__(self, path: str, range_: Range, reading: Reading, node: BodyLike) -> None:
+        self.path = path
+        self.range = range_
+        self.reading = reading
+        self.node = node
+
+    def error(self, text: str, name: str = "") -> None:
+        self.reading.error(text, self.reading.sources.get(join(self.path, name), self.range))

@@ -1,0 +1,269 @@
+"""What is free on a node in detail (ports, devices, cores), with what this plan has given and freed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from rove.structs.alloc import Allocation
+from rove.structs.job import Port
+from rove.structs.node import Node
+from rove.structs.resources import (
+    AllocatedCpu,
+    AllocatedDevice,
+    AllocatedPort,
+    AllocatedResources,
+    Usage,
+    ports_of,
+    usage_of,
+)
+
+from .asks import Ask
+from .devices import assign_device, devices_in_use
+from .view import Fleet, View
+
+PROBES = 8
+"""Random ports tried before the range is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one copy gets of a node beyond CPU, memory and disk. resources: None if as every copy's."""
+
+    ports: tuple[AllocatedPort, ...] = ()
+    resources: AllocatedResources | None = None
+
+
+@dataclass(slots=True)
+class Detail:
+    """One node's ports, devices and cores."""
+
+    node: Node
+    ports: set[int]
+    given_ports: set[int] = field(default_factory=set)
+    devices: set[tuple[str, str, str, str]] = field(default_factory=set)
+    cores: set[int] = field(default_factory=set)
+
+
+def parse_ports(text: str) -> set[int]:
+    """Port numbers of a list like "22,80,8500-8600"; what does not parse is left out."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit() and (not last or last.isdigit()):
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def cores_of(allocs: Iterable[Allocation]) -> set[int]:
+    """Core ids that `allocs` hold alone."""
+    return {
+        core
+        for alloc in allocs
+        for task in alloc.allocated_resources.tasks.values()
+        for core in task.cpu.reserved_cores
+    }
+
+
+def mhz_per_core(node: Node) -> float:
+    """What one whole core of the node counts for, in MHz."""
+    cpu = node.node_resources.cpu
+    return cpu.cpu_shares / cpu.total_cpu_cores if cpu.total_cpu_cores else 0.0
+
+
+def free_cores(node: Node, used: set[int]) -> list[int]:
+    """Cores that can still be held alone, lowest first."""
+    cpu = node.node_resources.cpu
+    host = set(node.reserved_resources.cpu.reserved_cpu_cores)
+    every = cpu.reservable_cpu_cores or tuple(range(cpu.total_cpu_cores))
+    return sorted(core for core in every if core not in used and core not in host)
+
+
+class Ledger:
+    """The fleet as this plan leaves it: columns of what is used, and details of nodes looked at."""
+
+    def __init__(self, view: View, fleet: Fleet, rng: random.Random) -> None:
+        self.view = view
+        self.fleet = fleet
+        self.rng = rng
+        self.freed: set[str] = set()
+        self._details: dict[int, Detail] = {}
+        self._usages: dict[int, tuple[AllocatedResources, Usage]] = {}
+
+    def usage(self, alloc: Allocation) -> Usage:
+        """What the allocation takes from its node."""
+        resources = alloc.allocated_resources
+        known = self._usages.get(id(resources))
+        if known is None:
+            known = self._usages[id(resources)] = (resources, usage_of(resources))
+        return known[1]
+
+    def node(self, row: int) -> Node | None:
+        return self.view.node(self.fleet.ids[row])
+
+    def use(self, row: int, cpu: float, memory: float, disk: float) -> None:
+        """Count more (or less) as used on a node."""
+        fleet = self.fleet
+        fleet.used_cpu[row] += cpu
+        fleet.used_memory[row] += memory
+        fleet.used_disk[row] += disk
+
+    def free(self, alloc: Allocation) -> int | None:
+        """This plan stops `alloc`: what it holds may be given again. Returns its row if it held something."""
+        if alloc.id in self.freed or alloc.is_client_terminal:
+            return None
+        row = self.fleet.row_of(alloc.node_id)
+        if row is None:
+            return None
+        self.freed.add(alloc.id)
+        usage = self.usage(alloc)
+        self.use(row, -usage.cpu, -usage.memory_mb, -usage.disk_mb)
+        if row in self._details:
+            self._details[row].devices -= devices_in_use((alloc,))
+            self._details[row].cores -= cores_of((alloc,))
+        return row
+
+    def unfree(self, alloc: Allocation, row: int) -> None:
+        """Take `free` back."""
+        self.freed.discard(alloc.id)
+        usage = self.usage(alloc)
+        self.use(row, usage.cpu, usage.memory_mb, usage.disk_mb)
+        if row in self._details:
+            self._details[row].devices |= devices_in_use((alloc,))
+            self._details[row].cores |= cores_of((alloc,))
+
+    def detail(self, row: int) -> Detail | None:
+        """The node's details, gathered when first asked for."""
+        found = self._details.get(row)
+        if found is None:
+            node = self.node(row)
+            if node is None:
+                return None
+            found = Detail(node, set(self.view.ports_of_node(node.id)))
+            self._details[row] = found
+            live = [alloc for alloc in self.view.allocs_of_node(node.id) if alloc.id not in self.freed]
+            found.devices = devices_in_use(live)
+            found.cores = cores_of(live)
+        return found
+
+    def assign(self, ask: Ask, row: int) -> Given | str:
+        """Ports, devices and cores for one copy on this node, or the dimension that is exhausted.
+
+        Nothing is kept unless everything is found.
+        """
+        detail = self.detail(row)
+        if detail is None:
+            return "node"
+        ports = self._ports(ask, detail)
+        if isinstance(ports, str):
+            return ports
+        devices: dict[str, list[AllocatedDevice]] = {}
+        used = set(detail.devices)
+        for task, request in ask.devices:
+            device = assign_device(request, detail.node, used)
+            if device is None:
+                return f"devices: no free {request.name}"
+            used |= {(device.vendor, device.type, device.name, one) for one in device.device_ids}
+            devices.setdefault(task, []).append(device)
+        cores = free_cores(detail.node, detail.cores)[: ask.cores] if ask.cores else []
+        if len(cores) < ask.cores:
+            return "cores"
+        detail.devices = used
+        detail.cores |= set(cores)
+        taken = {port.value for port in ports}
+        detail.ports |= taken
+        detail.given_ports |= taken
+        if not devices and not cores:
+            return Given(ports)
+        return Given(ports, own_resources(ask, detail.node, devices, cores))
+
+    def _ports(self, ask: Ask, detail: Detail) -> tuple[AllocatedPort, ...] | str:
+        found: list[AllocatedPort] = []
+        taken: set[int] = set()
+        for port in ask.static_ports:
+            clash = port.value in detail.ports and not self._is_freed(port.value, detail)
+            if (clash or port.value in taken) and not port.ignore_collision:
+                return f"network: port {port.value} is taken"
+            taken.add(port.value)
+            found.append(self._given(port, port.value, detail.node))
+        for port in ask.dynamic_ports:
+            value = self._dynamic(detail, taken)
+            if value is None:
+                return "network: no dynamic port is free"
+            taken.add(value)
+            found.append(self._given(port, value, detail.node))
+        return tuple(found)
+
+    def _is_freed(self, port: int, detail: Detail) -> bool:
+        """True if the port is held only by allocations that this plan stops: their successor waits for it."""
+        if port in detail.given_ports or not self.freed:
+            return False
+        if port in parse_ports(detail.node.reserved_resources.networks.reserved_host_ports):
+            return False
+        holders = [
+            alloc
+            for alloc in self.view.allocs_of_node(detail.node.id)
+            if any(held.value == port for held in ports_of(alloc.allocated_resources))
+        ]
+        return bool(holders) and all(alloc.id in self.freed for alloc in holders)
+
+    def _dynamic(self, detail: Detail, taken: set[int]) -> int | None:
+        resources = detail.node.node_resources
+        low, high = resources.min_dynamic_port, resources.max_dynamic_port
+        size = high - low + 1
+        if size <= 0:
+            return None
+        used = detail.ports
+        for _ in range(PROBES):
+            value = low + int(self.rng.random() * size)
+            if value not in used and value not in taken:
+                return value
+        start = int(self.rng.random() * size)
+        for step in range(size):
+            value = low + (start + step) % size
+            if value not in used and value not in taken:
+                return value
+        return None
+
+    def _given(self, port: Port, value: int, node: Node) -> AllocatedPort:
+        return AllocatedPort(
+            label=port.label,
+            value=value,
+            to=value if port.to == -1 else port.to,
+            host_ip=host_address(node, port.host_network),
+            ignore_collision=port.ignore_collision,
+        )
+
+
+def host_address(node: Node, host_network: str) -> str:
+    """The address of the node on a host network ('' or "default": its usual one)."""
+    wanted = host_network or "default"
+    for network in node.node_resources.node_networks:
+        for address in network.addresses:
+            if address.alias == wanted:
+                return address.address
+    return node.attributes.get("unique.network.ip-address", "") if wanted == "default" else ""
+
+
+def own_resources(
+    ask: Ask, node: Node, devices: dict[str, list[AllocatedDevice]], cores: Sequence[int]
+) -> AllocatedResources:
+    """The resources of a copy that holds devices or cores."""
+    left = list(cores)
+    tasks = {}
+    for task in ask.group.tasks:
+        given = ask.resources.tasks[task.name]
+        wanted = task.resources.cores
+        if wanted:
+            own, left = left[:wanted], left[wanted:]
+            shares = int(mhz_per_core(node) * wanted)
+            given = msgspec.structs.replace(
+                given, cpu=AllocatedCpu(cpu_shares=shares, reserved_cores=tuple(own))
+            )
+        if task.name in devices:
+            given = msgspec.structs.replace(given, devices=tuple(devices[task.name]))
+        tasks[task.name] = given
+    return msgspec.structs.replace(ask.resources, tasks=tasks)

@@ -1,0 +1,214 @@
+"""Preemption: the least valuable allocations whose end makes room for one copy of a higher priority."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rove.structs.alloc import Allocation
+from rove.structs.resources import ports_of
+
+from .asks import Ask
+from .columns import Candidates
+from .devices import device_answers
+from .ledger import Ledger
+from .picker import Picker
+from .score import fit_score, preemption_score
+
+PRIORITY_GAP = 10
+"""Only allocations of jobs at least this much lower may be pushed out."""
+
+CROWD_PENALTY = 50.0
+"""Added to an allocation's distance for every one of its group above `migrate.max_parallel` already chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A node (by position), who has to leave it, and the score it then has."""
+
+    position: int
+    victims: tuple[Allocation, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """An allocation that may be pushed out. holds: MHz, MB, MB."""
+
+    alloc: Allocation
+    priority: int
+    holds: tuple[float, float, float]
+
+
+class Preemptor:
+    """Finds room for copies of one ask by pushing out others. Never pushes out its own job."""
+
+    def __init__(self, ask: Ask, ledger: Ledger) -> None:
+        self.ask = ask
+        self.ledger = ledger
+        self._candidates: dict[int, list[Victim]] = {}
+        self._chosen_of_group: Counter[tuple[str, str, str]] = Counter()
+
+    def victims_on(self, row: int) -> list[Victim]:
+        """Allocations on a node that may be pushed out, lowest priority first."""
+        if row not in self._candidates:
+            found = []
+            for alloc in self.ledger.view.allocs_of_node(self.ledger.fleet.ids[row]):
+                priority = alloc.job.priority if alloc.job else 50
+                if alloc.is_terminal or alloc.job_key == self.ask.job.key:
+                    continue
+                if priority > self.ask.job.priority - PRIORITY_GAP:
+                    continue
+                usage = self.ledger.usage(alloc)
+                found.append(
+                    Victim(alloc, priority, (float(usage.cpu), float(usage.memory_mb), float(usage.disk_mb)))
+                )
+            found.sort(key=lambda victim: (victim.priority, victim.alloc.id))
+            self._candidates[row] = found
+        return [victim for victim in self._candidates[row] if victim.alloc.id not in self.ledger.freed]
+
+    def best(
+        self, chosen: Candidates, picker: Picker, shut: Collection[int], only: int | None
+    ) -> Found | None:
+        """The node where pushing out costs least and fits best, or None.
+
+        shut: positions that are no use. only: the one position allowed, None for any.
+        """
+        best: Found | None = None
+        for position in range(len(chosen.rows)) if only is None else [only]:
+            if position < 0 or position in shut or not picker.is_usable(position):
+                continue
+            found = self.on(chosen, picker, position)
+            if found is not None and (best is None or found.score > best.score):
+                best = found
+        return best
+
+    def note(self, found: Found) -> None:
+        """Remember whom was pushed out, so that one group is not hit again and again."""
+        self._chosen_of_group.update(_group_of(victim) for victim in found.victims)
+
+    def on(self, chosen: Candidates, picker: Picker, position: int) -> Found | None:
+        """Whether, and how, room can be made on one node."""
+        columns = chosen.columns
+        row = int(chosen.rows[position])
+        victims = self.victims_on(row)
+        if not victims:
+            return None
+        ask = (columns.ask_cpu(position), float(columns.ask[1]), float(columns.ask[2]))
+        free = [float(columns.capacity[k][position]) - float(columns.used[k][position]) for k in range(3)]
+        forced = self._holders(row, victims)
+        if forced is None:
+            return None
+        picked = list(forced)
+        for victim in picked:
+            free = [a + b for a, b in zip(free, victim.holds, strict=True)]
+        rest = [victim for victim in victims if victim not in picked]
+        needed = [a - b for a, b in zip(ask, free, strict=True)]
+        extra = self._choose(rest, needed)
+        if extra is None or not (picked or extra):
+            return None
+        picked += extra
+        freed = [sum(victim.holds[k] for victim in extra) for k in range(3)]
+        after = [
+            1.0
+            - (float(columns.capacity[k][position]) - free[k] - freed[k] + ask[k])
+            / max(float(columns.capacity[k][position]), 1.0)
+            for k in (0, 1)
+        ]
+        own_sum, terms = picker.terms_of(position)
+        # The picker's own fit score is of an over-full node: put the one after eviction in its place.
+        over = [
+            1.0
+            - (float(columns.used[k][position]) + ask[k]) / max(float(columns.capacity[k][position]), 1.0)
+            for k in (0, 1)
+        ]
+        own_sum += fit_score(after[0], after[1], columns.spread) - fit_score(over[0], over[1], columns.spread)
+        own_sum += preemption_score([victim.priority for victim in picked])
+        return Found(position, tuple(victim.alloc for victim in picked), own_sum / (terms + 1.0))
+
+    def _holders(self, row: int, victims: Sequence[Victim]) -> list[Victim] | None:
+        """Victims that hold a static port or the devices asked for; None if others hold them too."""
+        ask = self.ask
+        picked: list[Victim] = []
+        if ask.static_ports:
+            wanted = {port.value for port in ask.static_ports if not port.ignore_collision}
+            detail = self.ledger.detail(row)
+            taken = wanted & detail.ports if detail else wanted
+            for victim in victims:
+                held = {port.value for port in ports_of(victim.alloc.allocated_resources)} & taken
+                if held:
+                    picked.append(victim)
+                    taken -= held
+            if taken:
+                return None
+        for _, request in ask.devices:
+            detail = self.ledger.detail(row)
+            if detail is None:
+                return None
+            answers = [d for d in detail.node.node_resources.devices if device_answers(request, d)]
+            total = max((sum(i.healthy for i in d.instances) for d in answers), default=0)
+            names = {(d.vendor, d.type, d.name) for d in answers}
+            used = sum(1 for device in detail.devices if device[:3] in names)
+            short = request.count - (total - used)
+            for victim in victims:
+                if short <= 0:
+                    break
+                holds = sum(
+                    len(device.device_ids)
+                    for task in victim.alloc.allocated_resources.tasks.values()
+                    for device in task.devices
+                    if (device.vendor, device.type, device.name) in names
+                )
+                if holds and victim not in picked:
+                    picked.append(victim)
+                    short -= holds
+            if short > 0:
+                return None
+        return picked
+
+    def _choose(self, victims: list[Victim], needed: list[float]) -> list[Victim] | None:
+        """The victims whose resources come nearest to what is needed, lowest priorities first."""
+        if all(need <= 0 for need in needed):
+            return []
+        picked: list[Victim] = []
+        left = list(needed)
+        groups: dict[int, list[Victim]] = {}
+        for victim in victims:
+            groups.setdefault(victim.priority, []).append(victim)
+        for priority in sorted(groups):
+            rest = groups[priority]
+            while rest and any(need > 0 for need in left):
+                nearest = min(rest, key=lambda victim: (self._distance(victim, left, picked), victim.alloc.id))
+                rest.remove(nearest)
+                picked.append(nearest)
+                left = [a - b for a, b in zip(left, nearest.holds, strict=True)]
+        if any(need > 0 for need in left):
+            return None
+        return _without_superfluous(picked, needed)
+
+    def _distance(self, victim: Victim, left: list[float], picked: list[Victim]) -> float:
+        terms = [((a - b) / a) ** 2 for a, b in zip(left, victim.holds, strict=True) if a > 0]
+        distance = math.sqrt(sum(terms))
+        group = victim.alloc.job.group(victim.alloc.task_group) if victim.alloc.job else None
+        allowed = group.migrate.max_parallel if group and group.migrate else 0
+        key = _group_of(victim.alloc)
+        already = self._chosen_of_group[key] + sum(1 for other in picked if _group_of(other.alloc) == key)
+        if allowed and already >= allowed:
+            distance += CROWD_PENALTY * (already - allowed + 1)
+        return distance
+
+
+def _group_of(alloc: Allocation) -> tuple[str, str, str]:
+    return (*alloc.job_key, alloc.task_group)
+
+
+def _without_superfluous(picked: list[Victim], needed: list[float]) -> list[Victim]:
+    """Let go of victims that the others make unnecessary, the most important ones first."""
+    kept = list(picked)
+    for victim in sorted(picked, key=lambda victim: -victim.priority):
+        rest = [other for other in kept if other is not victim]
+        if all(sum(other.holds[k] for other in rest) >= needed[k] for k in range(3)):
+            kept = rest
+    return kept

@@ -1,0 +1,243 @@
+"""System and sysbatch jobs: one copy of every group on every node that suits it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from rove.structs.alloc import Allocation, AllocStatus
+from rove.structs.base import unix_ns
+from rove.structs.deployment import Deployment, DeploymentStatus
+from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.job import Job, JobType, TaskGroup
+from rove.structs.plan import AllocAnnotation, AllocStop, DesiredUpdates
+
+from . import decision as reasons
+from .asks import ask_of
+from .decision import Decision, GroupDecision, Request
+from .feasible import base_mask, feasible
+from .followups import Followups
+from .ledger import Ledger
+from .place import Outcome, Placer, Run
+from .reconcile import Context, settle_deployment, stop_group
+from .reconnect import resolve_reconnects
+from .rollout import HOLDING, Progress, current, strategy_of
+from .taint import NodeOf, disconnect_of, is_of, sort_allocs
+
+
+def reconcile_system(
+    job: Job,
+    allocs: Iterable[Allocation],
+    deployment: Deployment | None,
+    evaluation: Evaluation,
+    ledger: Ledger,
+    *,
+    now: float,
+    node_of: NodeOf,
+    fits_in_place: Callable[[Allocation, TaskGroup], bool],
+    new_id: Callable[[], str],
+) -> Decision:
+    """Say what must change for a system or sysbatch job that is not stopped."""
+    by_group: dict[str, list[Allocation]] = defaultdict(list)
+    for alloc in allocs:
+        by_group[alloc.task_group].append(alloc)
+    governing, cancellations = current(deployment, job)
+    followups = Followups(evaluation, job, now, new_id)
+    context = Context(
+        job, evaluation, governing, cancellations[0].deployment_id if cancellations else "", now, node_of,
+        fits_in_place, followups,
+    )  # fmt: skip
+    result = Decision(deployment_updates=cancellations)
+    progress: dict[str, Progress] = {}
+    for group in job.task_groups:
+        result.groups[group.name], progress[group.name] = _SystemGroup(
+            context, group, by_group.get(group.name, []), ledger
+        ).decide()
+    for name, left in by_group.items():
+        if name not in result.groups:
+            result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
+    result.evaluations = followups.evaluations
+    settle_deployment(result, job, governing, progress, now, evaluation.priority, new_id)
+    return result
+
+
+class _SystemGroup:
+    """One group of a system job."""
+
+    def __init__(self, context: Context, group: TaskGroup, allocs: list[Allocation], ledger: Ledger) -> None:
+        self.context = context
+        self.job = context.job
+        self.group = group
+        self.allocs = allocs
+        self.ledger = ledger
+        self.out = GroupDecision()
+        self.strategy = strategy_of(context.job, group)
+        self.is_batch = context.job.type is JobType.SYSBATCH
+        deployment = context.deployment
+        self.failed = deployment is not None and deployment.status is DeploymentStatus.FAILED
+        self.paused = deployment is not None and deployment.status in HOLDING
+        self.state = deployment.task_groups.get(group.name) if deployment else None
+
+    def decide(self) -> tuple[GroupDecision, Progress]:
+        ask = ask_of(self.job, self.group)
+        base = base_mask(ask, self.ledger.fleet)
+        found = feasible(ask, self.ledger.view, self.ledger.fleet, base)
+        wanted = {self.ledger.fleet.ids[row] for row in np.flatnonzero(found.mask).tolist()}
+        if self.group.count == 0:
+            wanted = set()
+        sorted_allocs = sort_allocs(self.allocs, self.job, self.context.node_of, self.context.now)
+        reconnected = resolve_reconnects(sorted_allocs, self.job, self.group)
+        for alloc, description in reconnected.stops:
+            self.out.stop(alloc, description)
+        self.out.annotations += [
+            AllocAnnotation(alloc_id=alloc.id, client_status=alloc.client_status) for alloc in reconnected.kept
+        ]
+        for alloc in (*sorted_allocs.lost, *sorted_allocs.expired):
+            self.out.stop(alloc, reasons.LOST, AllocStatus.LOST)
+        for alloc in sorted_allocs.migrate:
+            self.out.stop(alloc, reasons.MIGRATING)
+        self._note_disconnects(sorted_allocs.disconnecting)
+        ended = self._ended_nodes()
+        busy: dict[str, Allocation] = {}
+        failed_here: dict[str, Allocation] = {}
+        silent = [*sorted_allocs.disconnecting, *(alloc for alloc, _ in sorted_allocs.unknown)]
+        silent += [alloc for alloc, _ in sorted_allocs.late_lost]
+        for alloc in sorted_allocs.kept:
+            if alloc.client_status is AllocStatus.FAILED:
+                failed_here[alloc.node_id] = alloc
+            elif alloc.node_id in busy:
+                self.out.stop(alloc, reasons.NOT_NEEDED)
+            else:
+                busy[alloc.node_id] = alloc
+        destructive, in_place, same = self._split(busy, wanted)
+        taken = set(busy) | {alloc.node_id for alloc in silent} | ended
+        moving = {alloc.node_id for alloc in sorted_allocs.migrate}
+        fresh = sorted(wanted - taken - moving) if not (self.failed or self.paused) else []
+        for node_id in fresh:
+            before = failed_here.get(node_id)
+            stop = AllocStop(alloc_id=before.id, description=reasons.RESCHEDULED) if before else None
+            self.out.requests.append(Request(0, self.job, before, stop=stop, node_id=node_id))
+        canaries = self._canaries(destructive)
+        replaced = self._replace(destructive, canaries)
+        updated = [] if self.failed or self.paused else in_place
+        self.out.in_place = updated
+        self.out.updates = DesiredUpdates(
+            ignore=len(same) + len(destructive) - replaced + len(in_place) - len(updated) + len(ended),
+            place=len(fresh), migrate=len(sorted_allocs.migrate),
+            stop=len(self.out.stops) - len(sorted_allocs.migrate), in_place_update=len(updated),
+            destructive_update=replaced, disconnect=len(sorted_allocs.disconnecting),
+            reconnect=len(reconnected.kept),
+        )  # fmt: skip
+        had = any(is_of(alloc, self.job) for alloc in self.allocs)
+        total = len(destructive) + len(in_place) + len(fresh)
+        return self.out, Progress(
+            strategy=self.strategy, total=total, fresh=not had or bool(destructive) or bool(in_place),
+            settled=not (destructive or in_place or fresh), canaries=canaries,
+            places=self.out.wanted > 0,
+        )  # fmt: skip
+
+    def _ended_nodes(self) -> set[str]:
+        """Nodes where a sysbatch job of this version has had its run, well or not."""
+        if not self.is_batch:
+            return set()
+        return {
+            alloc.node_id
+            for alloc in self.allocs
+            if is_of(alloc, self.job)
+            and alloc.client_status in (AllocStatus.COMPLETE, AllocStatus.FAILED)
+            and not (alloc.is_server_terminal and alloc.client_status is AllocStatus.COMPLETE
+                     and alloc.desired_description == reasons.MIGRATING)
+        }  # fmt: skip
+
+    def _note_disconnects(self, disconnecting: list[Allocation]) -> None:
+        for alloc in disconnecting:
+            rules = disconnect_of(alloc)
+            ends = unix_ns(self.context.now) + (rules.lost_after if rules else 0)
+            followup = self.context.followups.at(ends, Trigger.MAX_DISCONNECT_TIMEOUT)
+            self.out.annotations.append(
+                AllocAnnotation(
+                    alloc_id=alloc.id, client_status=AllocStatus.UNKNOWN, followup_eval_id=followup
+                )
+            )
+
+    def _split(
+        self, busy: dict[str, Allocation], wanted: set[str]
+    ) -> tuple[list[Allocation], list[Allocation], list[Allocation]]:
+        """(to be replaced, to be updated in place, already right); stops what has no business there."""
+        destructive, in_place, same = [], [], []
+        for node_id, alloc in busy.items():
+            current_version = is_of(alloc, self.job)
+            if node_id in wanted:
+                if current_version:
+                    same.append(alloc)
+                elif self.context.must_restart(alloc):
+                    destructive.append(alloc)
+                else:
+                    in_place.append(alloc)
+                continue
+            node = self.context.node_of(node_id)
+            suited = (
+                self.group.count > 0
+                and node is not None
+                and not node.is_ready
+                and current_version
+                and self.context.fits_in_place(alloc, self.group)
+            )
+            if suited:
+                same.append(alloc)  # its node takes nothing new, but it may stay
+            else:
+                self.out.stop(alloc, reasons.NODE_UNSUITABLE)
+        destructive.sort(key=lambda alloc: alloc.node_id)
+        return destructive, in_place, same
+
+    def _canaries(self, destructive: list[Allocation]) -> int:
+        """How many canaries this roll-out has; `canary` is a percentage of the nodes to be updated."""
+        if self.strategy is None or self.failed:
+            return 0
+        if self.state is not None:
+            return self.state.desired_canaries
+        if self.context.deployment is not None or not self.strategy.canary or not destructive:
+            return 0
+        share = math.ceil(self.strategy.canary / 100 * len(destructive))
+        return min(share, self.strategy.max_parallel)
+
+    def _replace(self, destructive: list[Allocation], canaries: int) -> int:
+        if self.failed or self.paused:
+            return 0
+        limit = len(destructive)
+        waiting = canaries > 0 and not (self.state is not None and self.state.promoted)
+        if self.strategy is not None:
+            limit = self.strategy.max_parallel - len(self.out.requests)
+            deployment = self.context.deployment
+            mine = [
+                alloc
+                for alloc in self.allocs
+                if deployment is not None and alloc.deployment_id == deployment.id and not alloc.is_server_terminal
+            ]
+            if any(alloc.is_unhealthy for alloc in mine):
+                return 0
+            limit -= sum(1 for alloc in mine if not alloc.is_healthy)
+            if waiting:
+                limit = min(limit, canaries - sum(1 for alloc in mine if alloc.is_canary))
+        chosen = destructive[: max(limit, 0)]
+        for alloc in chosen:
+            stop = AllocStop(alloc_id=alloc.id, description=reasons.UPDATING)
+            self.out.requests.append(
+                Request(0, self.job, alloc, canary=waiting, stop=stop, node_id=alloc.node_id)
+            )
+        return len(chosen)
+
+
+def place_system(placer: Placer, name: str, decision: GroupDecision) -> Outcome:
+    """Place each copy on the one node it is for. Nodes without room are reported, not replaced."""
+    outcome = Outcome()
+    group = placer.job.group(name)
+    if group is None:
+        return outcome
+    ask = ask_of(placer.job, group)
+    found = feasible(ask, placer.ledger.view, placer.ledger.fleet, placer.base(ask))
+    Run(placer, ask, found, outcome).run(decision.requests, [])
+    return outcome

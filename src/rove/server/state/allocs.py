@@ -1,0 +1,486 @@
+"""Rules of allocations: placing, changing, collecting; and every index, count and column that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rove.structs.alloc import (
+    AllocDeploymentStatus,
+    AllocStateChange,
+    AllocStatus,
+    AllocUpdate,
+    Desired,
+    DesiredTransition,
+)
+from rove.structs.base import SECOND, from_unix
+from rove.structs.job import Job, TaskGroupSummary
+from rove.structs.plan import AllocAnnotation, AllocStop, InPlaceUpdate, Placement
+from rove.structs.resources import Usage, usage_of
+
+from . import deployments, jobs
+from .blocks import ENCODER, AllocChange, Block, Moved, Reported, make_block, reference_key
+from .draft import Draft
+from .jobs import NO_COUNTS, set_tally, use_spec
+from .postings import EMPTY
+from .tables import Column, JobKey, OnNode, SpecKey
+
+replace = msgspec.structs.replace
+
+COUNTED_AS = {
+    AllocStatus.PENDING: "starting", AllocStatus.RUNNING: "running", AllocStatus.COMPLETE: "complete",
+    AllocStatus.FAILED: "failed", AllocStatus.LOST: "lost", AllocStatus.UNKNOWN: "unknown",
+}  # fmt: skip
+"""Field of a group's summary by client status."""
+
+
+def place(draft: Draft, placement: Placement) -> Block:
+    """Store a placement as a block."""
+    job: Job | None = draft.jobs.get((placement.namespace, placement.job_id))
+    number = draft.next_block
+    draft.next_block = number + 1
+    block = make_block(
+        number, placement, draft.random(8 * len(placement)), draft.index, draft.now,
+        job.create_index if job is not None else 0,
+    )  # fmt: skip
+    draft.blocks[number] = block
+    draft.put_row("blocks", number.to_bytes(8, "big"), block.row)
+    draft.new_blocks.append(block)
+    index_block(draft, block)
+    _count_new(draft, block, job)
+    if placement.deployment_id:
+        canaries = [block.id_of(position) for position in range(len(block))] if placement.canary else []
+        deployments.count_placed(draft, placement.deployment_id, placement.group, len(block), canaries)
+    for position, previous_id in placement.previous.items():
+        _link(draft, previous_id, block.id_of(position))
+    draft.mark(("allocs",), ("allocs.job", *block.job_key))
+    draft.touched.add(("allocs.eval", placement.eval_id))
+    draft.alloc_nodes.update(placement.node_ids)
+    return block
+
+
+def index_block(draft: Draft, block: Block, index: int = 0) -> None:
+    """Add a block to the indexes of jobs, nodes and evaluations, and its copies to columns and ports."""
+    placement, number = block.placement, block.number
+    index = index or draft.index
+    key = block.job_key
+    draft.blocks_of_job[key] = draft.blocks_of_job.get(key, EMPTY).add(number)
+    of_evaluation = draft.block_of_evaluation.get(placement.eval_id, ())
+    draft.block_of_evaluation[placement.eval_id] = (*of_evaluation, number)
+    on_node = draft.on_node
+    for node_id in placement.node_ids:
+        entry: OnNode | None = on_node.get(node_id)
+        on_node[node_id] = OnNode((EMPTY if entry is None else entry.blocks).add(number), index)
+
+
+def _count_new(draft: Draft, block: Block, job: Job | None) -> None:
+    """Columns, ports, tally and spec uses of a block whose copies are all new."""
+    count_untouched(draft, block, np.arange(len(block)))
+    if job is not None:
+        draft.mark(("job.summary", *block.job_key))
+
+
+def count_untouched(draft: Draft, block: Block, positions: npt.NDArray[np.int64]) -> None:
+    """Count copies that are just as they were placed: columns, ports, tally, spec uses."""
+    count = len(positions)
+    if not count:
+        return
+    placement = block.placement
+    row_of = draft.fleet.result.row_of
+    rows_of = np.array([-1 if (row := row_of(n)) is None else row for n in placement.node_ids], dtype=np.int64)
+    taken = rows_of[block.nodes[positions]]
+    if block.own_usage:
+        for position, row in zip(positions.tolist(), taken.tolist(), strict=True):
+            if row >= 0:
+                draft.fleet.add(row, block.usage_at(position), 1)
+    else:
+        known = taken[taken >= 0]
+        if len(known):
+            draft.fleet.take(known, block.usage)
+    if block.may_hold_ports:
+        for position in positions.tolist():
+            _hold_ports(draft, block, position, None, 1)
+    use_spec(draft, base_spec(block), count)
+    tally = draft.tally(block.job_key)
+    groups = tally.groups
+    if is_counted(draft, block):
+        counts = groups.get(placement.group, NO_COUNTS)
+        groups = {**groups, placement.group: replace(counts, starting=counts.starting + count)}
+    set_tally(draft, block.job_key, replace(
+        tally, live=tally.live + count, allocs=tally.allocs + count, groups=groups, modify_index=draft.index,
+    ))  # fmt: skip
+
+
+def count_loaded(draft: Draft, block: Block, position: int, change: AllocChange) -> None:
+    """Count a copy that changed since it was placed."""
+    if not change.is_client_terminal:
+        row = draft.fleet.result.row_of(block.node_of(position))
+        if row is not None:
+            draft.fleet.add(row, usage_at(block, position, change), 1)
+        _hold_ports(draft, block, position, change, 1)
+    use_spec(draft, spec_at(block, change), 1)
+    if change.moved is not None:
+        evaluation_id = change.moved.eval_id
+        listed = draft.moved_of_evaluation.get(evaluation_id, ())
+        draft.moved_of_evaluation[evaluation_id] = (*listed, block.reference(position))
+    tally = draft.tally(block.job_key)
+    groups = tally.groups
+    if is_counted(draft, block):
+        name, field = block.placement.group, COUNTED_AS[change.client_status]
+        counts = groups.get(name, NO_COUNTS)
+        groups = {**groups, name: replace(counts, **{field: getattr(counts, field) + 1})}
+    set_tally(draft, block.job_key, replace(
+        tally, live=tally.live + (not change.is_terminal), allocs=tally.allocs + 1, groups=groups,
+    ))  # fmt: skip
+
+
+def base_spec(block: Block) -> SpecKey:
+    """The specification that a block was placed with."""
+    placement = block.placement
+    return (placement.namespace, placement.job_id, block.row.job_create_index, placement.job_version)
+
+
+def spec_at(block: Block, change: AllocChange) -> SpecKey:
+    """The specification that an allocation has now."""
+    if (moved := change.moved) is None:
+        return base_spec(block)
+    return (*block.job_key, moved.job_create_index, moved.job_version)
+
+
+def deployment_at(block: Block, change: AllocChange) -> str:
+    """The deployment that an allocation belongs to now, or ''."""
+    return change.moved.deployment_id if change.moved is not None else block.placement.deployment_id
+
+
+def usage_at(block: Block, position: int, change: AllocChange) -> Usage:
+    """What an allocation takes now."""
+    if change.moved is not None and change.moved.resources is not None:
+        return usage_of(change.moved.resources)
+    return block.usage_at(position)
+
+
+def _hold_ports(draft: Draft, block: Block, position: int, change: AllocChange | None, sign: int) -> None:
+    held = block.ports_at(position, change)
+    if not held:
+        return
+    node_id = block.node_of(position)
+    ports: dict[int, int] = dict(draft.ports.get(node_id, {}))
+    for port in held:
+        if port.value:
+            ports[port.value] = ports.get(port.value, 0) + sign
+            if ports[port.value] <= 0:
+                del ports[port.value]
+    if ports:
+        draft.ports[node_id] = ports
+    elif node_id in draft.ports:
+        draft.ports.pop(node_id)
+
+
+def set_change(draft: Draft, block: Block, position: int, old: AllocChange, new: AllocChange) -> None:
+    """Store an allocation's new state, and let everything that depends on it follow."""
+    new = replace(new, modify_index=draft.index, modify_time=draft.now)
+    reference = block.reference(position)
+    draft.changes[reference] = new
+    draft.put_row("allocs", reference_key(reference), new)
+    node_id = block.node_of(position)
+    draft.alloc_nodes.add(node_id)
+    entry: OnNode | None = draft.on_node.get(node_id)
+    if entry is not None and entry.index != draft.index:
+        draft.on_node[node_id] = OnNode(entry.blocks, draft.index)
+    draft.changed_allocs[reference] = draft.event_type
+    key = block.job_key
+    draft.mark(("allocs",), ("allocs.job", *key))
+    draft.touched.add(("alloc", block.id_of(position)))
+    draft.touched.add(("allocs.eval", block.placement.eval_id))
+    recount(draft, block, position, old, new)
+    health = (None if old.health is None else old.health.healthy, None if new.health is None else new.health.healthy)
+    deployment_id = deployment_at(block, new)
+    if deployment_id and deployment_id == deployment_at(block, old) and health[0] is not health[1]:
+        deployments.count_health(draft, deployment_id, block.placement.group, *health)
+
+
+def recount(draft: Draft, block: Block, position: int, old: AllocChange, new: AllocChange) -> None:
+    """Move columns, ports, tally and spec uses from an allocation's old state to its new one."""
+    moved = old.moved is not new.moved and old.moved != new.moved
+    if moved or old.is_client_terminal != new.is_client_terminal:
+        _recount_usage(draft, block, position, old, new)
+    if moved:
+        use_spec(draft, spec_at(block, new), 1)
+        use_spec(draft, spec_at(block, old), -1)
+    if old.is_terminal == new.is_terminal and old.client_status is new.client_status:
+        return
+    key = block.job_key
+    tally = draft.tally(key)
+    groups = tally.groups
+    if old.client_status is not new.client_status and is_counted(draft, block):
+        name = block.placement.group
+        groups = {**groups, name: _shift(groups.get(name, NO_COUNTS), old.client_status, new.client_status)}
+        draft.mark(("job.summary", *key))
+    set_tally(draft, key, replace(
+        tally, live=tally.live + old.is_terminal - new.is_terminal, groups=groups, modify_index=draft.index,
+    ))  # fmt: skip
+
+
+def is_counted(draft: Draft, block: Block) -> bool:
+    """True if a block is of its job's present incarnation, so that the summary counts it."""
+    job: Job | None = draft.jobs.get(block.job_key)
+    return job is not None and job.create_index == block.row.job_create_index
+
+
+def _shift(counts: TaskGroupSummary, old: AllocStatus, new: AllocStatus) -> TaskGroupSummary:
+    less, more = COUNTED_AS[old], COUNTED_AS[new]
+    return replace(counts, **{less: getattr(counts, less) - 1, more: getattr(counts, more) + 1})
+
+
+def _recount_usage(draft: Draft, block: Block, position: int, old: AllocChange, new: AllocChange) -> None:
+    row = draft.fleet.result.row_of(block.node_of(position))
+    if not old.is_client_terminal:
+        if row is not None:
+            draft.fleet.add(row, usage_at(block, position, old), -1)
+        _hold_ports(draft, block, position, old, -1)
+    if not new.is_client_terminal:
+        if row is not None:
+            draft.fleet.add(row, usage_at(block, position, new), 1)
+        _hold_ports(draft, block, position, new, 1)
+
+
+def _link(draft: Draft, previous_id: str, next_id: str) -> None:
+    """The allocation `previous_id` was replaced by `next_id`."""
+    if (found := draft.find_alloc(previous_id)) is None:
+        return
+    old = draft.change_of(*found)
+    set_change(draft, *found, old, replace(old, next_allocation=next_id, alloc_modify_index=draft.index))
+
+
+def _with_status(draft: Draft, change: AllocChange, status: AllocStatus | None) -> AllocChange:
+    """A client status set by the server, or by a node after it was unreachable: noted among the state changes."""
+    if status is None or status is change.client_status:
+        return change
+    states = change.alloc_states
+    if AllocStatus.UNKNOWN in (status, change.client_status):
+        noted = AllocStateChange(field=0, value=status.value, time=from_unix(draft.now / SECOND))
+        states = (*states, noted)
+    return replace(change, client_status=status, alloc_states=states)
+
+
+def stop(draft: Draft, wanted: AllocStop, preempted_by: str = "") -> None:
+    """Stop, evict or note something. Unknown allocations are ignored."""
+    if (found := draft.find_alloc(wanted.alloc_id)) is None:
+        return
+    old = draft.change_of(*found)
+    new = _with_status(draft, old, wanted.client_status)
+    new = replace(
+        new, desired_status=wanted.desired, alloc_modify_index=draft.index,
+        desired_description=wanted.description or old.desired_description,
+        followup_eval_id=wanted.followup_eval_id or old.followup_eval_id,
+        preempted_by=preempted_by or old.preempted_by,
+    )  # fmt: skip
+    set_change(draft, *found, old, new)
+
+
+def annotate(draft: Draft, wanted: AllocAnnotation) -> None:
+    """Note a delayed reschedule, a disconnect or a reconnect."""
+    if (found := draft.find_alloc(wanted.alloc_id)) is None:
+        return
+    old = draft.change_of(*found)
+    new = _with_status(draft, old, wanted.client_status)
+    new = replace(
+        new, alloc_modify_index=draft.index,
+        followup_eval_id=old.followup_eval_id if wanted.followup_eval_id is None else wanted.followup_eval_id,
+        transition=None if wanted.clear_transition else old.transition,
+    )  # fmt: skip
+    set_change(draft, *found, old, new)
+
+
+def move(draft: Draft, wanted: InPlaceUpdate) -> None:
+    """Let a new job version take a living allocation over."""
+    if (found := draft.find_alloc(wanted.alloc_id)) is None:
+        return
+    block, position = found
+    old = draft.change_of(block, position)
+    job: Job | None = draft.jobs.get(block.job_key)
+    resources = wanted.resources
+    if resources is None and old.moved is not None:
+        resources = old.moved.resources
+    moved = Moved(
+        job_create_index=job.create_index if job is not None else block.row.job_create_index,
+        job_version=wanted.job_version, eval_id=wanted.eval_id, deployment_id=wanted.deployment_id,
+        resources=resources,
+    )  # fmt: skip
+    joined = bool(wanted.deployment_id) and wanted.deployment_id != deployment_at(block, old)
+    health = None if wanted.deployment_id != deployment_at(block, old) else old.health
+    new = replace(old, moved=moved, health=health, alloc_modify_index=draft.index)
+    set_change(draft, block, position, old, new)
+    of_evaluation = draft.moved_of_evaluation.get(wanted.eval_id, ())
+    draft.moved_of_evaluation[wanted.eval_id] = (*of_evaluation, block.reference(position))
+    draft.touched.add(("allocs.eval", wanted.eval_id))
+    if joined:
+        deployments.count_placed(draft, wanted.deployment_id, block.placement.group, 1, ())
+
+
+def report(draft: Draft, update: AllocUpdate, node_id: str = "") -> bool:
+    """Store a node's report. False if it is unknown, another node's, older than what is stored, or nothing new."""
+    if (found := draft.find_alloc(update.id)) is None:
+        return False
+    block, position = found
+    if node_id and block.node_of(position) != node_id:
+        return False
+    old = draft.change_of(block, position)
+    if update.sequence and update.sequence <= old.sequence:
+        return False
+    reported = b""
+    if update.task_states or update.network_status is not None:
+        reported = ENCODER.encode(
+            Reported(task_states=update.task_states, network_status=update.network_status)
+        )  # fmt: skip
+    new = replace(
+        _with_status(draft, old, update.client_status), client_description=update.client_description,
+        reported=reported or old.reported, sequence=max(update.sequence, old.sequence),
+        health=_reported_health(draft, block, old, update),
+    )  # fmt: skip
+    if new == replace(old, sequence=new.sequence):
+        return False
+    set_change(draft, block, position, old, new)
+    return True
+
+
+def _reported_health(draft: Draft, block: Block, old: AllocChange, update: AllocUpdate) -> AllocDeploymentStatus | None:
+    if update.healthy is None or not deployment_at(block, old):
+        return old.health
+    if old.health is not None and old.health.healthy is update.healthy:
+        return old.health
+    at = from_unix((update.healthy_time or draft.now) / SECOND)
+    canary = old.health is not None and old.health.canary
+    return AllocDeploymentStatus(
+        healthy=update.healthy, timestamp=at, canary=canary, modify_index=draft.index
+    )  # fmt: skip
+
+
+def set_health(draft: Draft, alloc_id: str, deployment_id: str, healthy: bool) -> None:
+    """Set by hand whether an allocation of a deployment is healthy."""
+    if (found := draft.find_alloc(alloc_id)) is None:
+        return
+    old = draft.change_of(*found)
+    if deployment_at(found[0], old) != deployment_id:
+        return
+    canary = old.health is not None and old.health.canary
+    at = from_unix(draft.now / SECOND)
+    health = AllocDeploymentStatus(healthy=healthy, timestamp=at, canary=canary, modify_index=draft.index)
+    if old.health is None or old.health.healthy is not healthy:
+        set_change(draft, *found, old, replace(old, health=health, alloc_modify_index=draft.index))
+
+
+def promote_canaries(draft: Draft, alloc_ids: Iterable[str]) -> None:
+    """Promoted canaries are canaries no longer."""
+    for alloc_id in alloc_ids:
+        if (found := draft.find_alloc(alloc_id)) is None:
+            continue
+        old = draft.change_of(*found)
+        if old.health is not None and old.health.canary:
+            health = replace(old.health, canary=False, modify_index=draft.index)
+            set_change(draft, *found, old, replace(old, health=health, alloc_modify_index=draft.index))
+
+
+def set_transition(draft: Draft, alloc_id: str, wanted: DesiredTransition) -> None:
+    """Merge wishes into an allocation's own; fields that are None stay as they are."""
+    if (found := draft.find_alloc(alloc_id)) is None:
+        return
+    old = draft.change_of(*found)
+    given = {name: value for name in wanted.__struct_fields__ if (value := getattr(wanted, name)) is not None}
+    transition = replace(old.transition or DesiredTransition(), **given)
+    if transition != old.transition:
+        set_change(draft, *found, old, replace(old, transition=transition, alloc_modify_index=draft.index))
+
+
+def live_of_job(draft: Draft, key: JobKey) -> Iterable[tuple[Block, int, AllocChange]]:
+    """Allocations of a job that are not terminal."""
+    for number in draft.blocks_of_job.get(key, EMPTY).numbers():
+        block: Block = draft.blocks.get(number)
+        for position in range(len(block)):
+            change = draft.change_of(block, position)
+            if not change.gone and not change.is_terminal:
+                yield block, position, change
+
+
+def collect(draft: Draft, alloc_ids: Iterable[str]) -> None:
+    """Forget allocations. A block goes when its last copy does."""
+    touched: dict[int, Block] = {}
+    for alloc_id in alloc_ids:
+        if (found := draft.find_alloc(alloc_id)) is None:
+            continue
+        block, position = found
+        old = draft.change_of(block, position)
+        _uncount(draft, block, position, old)
+        gone = AllocChange(gone=True, client_status=AllocStatus.COMPLETE, desired_status=Desired.STOP,
+                           modify_index=draft.index)  # fmt: skip
+        draft.changes[block.reference(position)] = gone
+        draft.put_row("allocs", reference_key(block.reference(position)), gone)
+        draft.gone_allocs.append(alloc_id)
+        draft.alloc_nodes.add(block.node_of(position))
+        draft.touched.add(("alloc", alloc_id))
+        draft.mark(("allocs",), ("allocs.job", *block.job_key))
+        fewer = Block(block.row, draft.blocks.get(block.number).gone + 1)
+        draft.blocks[block.number] = touched[block.number] = fewer
+    for block in touched.values():
+        if block.gone >= len(block):
+            _forget_block(draft, block)
+
+
+def _uncount(draft: Draft, block: Block, position: int, old: AllocChange) -> None:
+    """Take an allocation out of columns, ports, tally and spec uses; what it came to stays in the summary."""
+    if not old.is_client_terminal:
+        row = draft.fleet.result.row_of(block.node_of(position))
+        if row is not None:
+            draft.fleet.add(row, usage_at(block, position, old), -1)
+        _hold_ports(draft, block, position, old, -1)
+    key, name = block.job_key, block.placement.group
+    tally = draft.tally(key)
+    groups = tally.groups
+    if is_counted(draft, block):
+        counted = COUNTED_AS[old.client_status]
+        if old.is_client_terminal:
+            jobs.keep_counts(draft, draft.jobs.get(key), {name: replace(NO_COUNTS, **{counted: 1})})
+        else:
+            counts = groups.get(name, NO_COUNTS)
+            groups = {**groups, name: replace(counts, **{counted: getattr(counts, counted) - 1})}
+    set_tally(draft, key, replace(
+        tally, live=tally.live - (not old.is_terminal), allocs=tally.allocs - 1, groups=groups,
+        modify_index=draft.index,
+    ))  # fmt: skip
+    use_spec(draft, spec_at(block, old), -1)
+
+
+def _forget_block(draft: Draft, block: Block) -> None:
+    number, placement = block.number, block.placement
+    draft.blocks.pop(number)
+    draft.delete_row("blocks", number.to_bytes(8, "big"))
+    for position in range(len(block)):
+        reference = block.reference(position)
+        draft.changes.pop(reference)
+        draft.delete_row("allocs", reference_key(reference))
+    _unlist(draft.blocks_of_job, block.job_key, number)
+    for node_id in placement.node_ids:
+        entry: OnNode | None = draft.on_node.get(node_id)
+        if entry is None:
+            continue
+        rest = entry.blocks.without((number,))
+        if len(rest):
+            draft.on_node[node_id] = OnNode(rest, draft.index)
+        else:
+            draft.on_node.pop(node_id)
+    left = tuple(n for n in draft.block_of_evaluation.get(placement.eval_id, ()) if n != number)
+    if left:
+        draft.block_of_evaluation[placement.eval_id] = left
+    elif placement.eval_id in draft.block_of_evaluation:
+        draft.block_of_evaluation.pop(placement.eval_id)
+
+
+def _unlist(column: Column, key: JobKey, number: int) -> None:
+    rest = column.get(key, EMPTY).without((number,))
+    if len(rest):
+        column[key] = rest
+    else:
+        column.pop(key)

@@ -1,0 +1,102 @@
+"""What a commit changed, for those who act on it: loops, watchers, the event stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rove.structs.alloc import Allocation
+from rove.structs.deployment import Deployment
+from rove.structs.evaluation import Evaluation
+from rove.structs.job import Job
+from rove.structs.node import Node
+
+from .blocks import Block, split
+from .draft import Draft
+from .snapshot import Snapshot
+from .tables import Tables, WatchKey
+from .transactions import Transaction
+
+
+class Committed:
+    """A transaction that is durable.
+
+    revision, transaction: which. before, snapshot: the states around it. touched: watch keys (those of
+    ``allocs.node`` are told by `alloc_nodes`). alloc_nodes: nodes whose allocations changed.
+    """
+
+    def __init__(self, draft: Draft, transaction: Transaction, before: Tables, after: Tables) -> None:
+        self.revision = draft.index
+        self.transaction = transaction
+        self.before = Snapshot(before)
+        self.snapshot = Snapshot(after)
+        self.touched: frozenset[WatchKey] | set[WatchKey] = draft.touched
+        self.alloc_nodes: frozenset[str] = frozenset(draft.alloc_nodes)
+        self.new_blocks: Sequence[Block] = draft.new_blocks
+        self.changed_allocs: Mapping[int, str] = draft.changed_allocs
+        self.gone_allocs: Sequence[str] = draft.gone_allocs
+        self.gone_jobs: Sequence[Job] = draft.gone_jobs
+        self.named: Mapping[tuple[str, ...], str] = draft.events
+        """(topic, key...) -> event type."""
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Evaluations that were stored, in their newest state; those deleted are left out."""
+        found = (self.snapshot.evaluation(key[1]) for key in self.named if key[0] == "Evaluation")
+        return tuple(evaluation for evaluation in found if evaluation is not None)
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Deployments that were stored."""
+        found = (self.snapshot.deployment(key[1]) for key in self.named if key[0] == "Deployment")
+        return tuple(deployment for deployment in found if deployment is not None)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes that were stored."""
+        found = (self.snapshot.node(key[1]) for key in self.named if key[0] == "Node")
+        return tuple(node for node in found if node is not None)
+
+    @property
+    def deleted_nodes(self) -> tuple[str, ...]:
+        """Ids of nodes that are gone."""
+        ids = (key[1] for key in self.named if key[0] == "Node")
+        return tuple(node_id for node_id in ids if self.snapshot.node(node_id) is None)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Jobs that were stored, or whose status changed."""
+        found = (self.snapshot.job(key[1], key[2]) for key in self.touched if key[0] == "job")
+        return tuple(job for job in found if job is not None)
+
+    @property
+    def deleted_jobs(self) -> tuple[tuple[str, str], ...]:
+        """(namespace, id) of jobs that are gone."""
+        return tuple(job.key for job in self.gone_jobs if self.snapshot.job(*job.key) is None)
+
+    def created_allocs(self) -> Iterator[Allocation]:
+        """The allocations that were placed, made on the spot."""
+        for block in self.new_blocks:
+            yield from self.snapshot._of_block(block)
+
+    def updated_allocs(self) -> Iterator[Allocation]:
+        """The allocations that changed and are not new, made on the spot."""
+        for block, position in self.changed():
+            yield self.snapshot._make(block, position)
+
+    def allocs(self) -> Iterator[Allocation]:
+        """Both."""
+        yield from self.created_allocs()
+        yield from self.updated_allocs()
+
+    def changed(self) -> Iterator[tuple[Block, int]]:
+        """Block and position of each allocation that changed and is not new."""
+        new = {block.number for block in self.new_blocks}
+        blocks = self.snapshot._tables.blocks
+        changes = self.snapshot._tables.changes
+        for reference in self.changed_allocs:
+            number, position = split(reference)
+            if number in new or (block := blocks.get(number)) is None:
+                continue
+            change = changes.get(reference)
+            if change is not None and not change.gone:
+                yield block, position

@@ -1,0 +1,11 @@
+job "minimal" {
+  group "one" {
+    task "sleep" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sleep"
+        args    = ["3600"]
+      }
+    }
+  }
+}
