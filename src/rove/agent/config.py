@@ -142,7 +142,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     root_key_gc_threshold_s: Seconds = HOUR
     root_key_rotation_threshold_s: Seconds = 30 * DAY
     heartbeat_grace_s: Seconds = 10.0
-    min_heartbeat_ttl_s: Seconds = 10.0
+    min_heartbeat_ttl_s: Seconds = 3.0
     max_heartbeats_per_second: float = 50.0
     failover_heartbeat_ttl_s: Seconds = 300.0
     rejoin_after_leave: bool = False

@@ -14,10 +14,10 @@ from rove.errors import BadRequestError, NotFoundError
 from rove.structs.messages import Kind, MonitorRequest
 
 from .call import Call, Reply
-from .client import JSON, TEXT, open_stream, send_frames, send_raw
+from .client import open_stream, send_frames, send_raw
 from .govalues import shown
 from .missing import unknown
-from .replies import to_json
+from .replies import JSON, TEXT, start_stream, to_json
 from .routes import READ, WRITE, Place, Route
 
 LEVELS = frozenset({"trace", "debug", "info", "warn", "error"})
@@ -114,9 +114,7 @@ async def _node_monitor(call: Call, node_id: str, request: MonitorRequest, is_pl
 
 async def stream_log(call: Call, lines: AsyncIterator[bytes], is_plain: bool) -> web.StreamResponse:
     """Send log lines as frames or as they are, until the client goes."""
-    response = web.StreamResponse(headers=TEXT if is_plain else JSON)
-    response.enable_chunked_encoding()
-    await response.prepare(call.request)
+    response = await start_stream(call, TEXT if is_plain else JSON)
     pending: asyncio.Future[bytes] | None = None
     try:
         while True:

@@ -13,7 +13,7 @@ from rove.errors import ForbiddenError, RoveError
 from .backend import Backend
 from .call import Call, Reply
 from .forward import Forwarder
-from .replies import error_response, respond, text_response
+from .replies import STREAMING, error_response, respond, text_response
 from .router import Router
 from .routes import Route
 from .table import ROUTES
@@ -27,7 +27,7 @@ def create_app(backend: Backend) -> web.Application:
     """The API as an aiohttp application. Further routes (a web page) may be added to it; they win over the API's."""
     app = web.Application(client_max_size=backend.body_limit)
     service = Service(backend)
-    app.router.add_route("*", "/{tail:.*}", service.handle)
+    app.router.add_route("*", r"/{tail:[\s\S]*}", service.handle)
 
     async def clean_up(_: web.Application) -> None:
         await service.forwarder.close()
@@ -51,14 +51,21 @@ class Service:
         try:
             return await self._answer(request)
         except RoveError as error:
-            return error_response(error)
+            return self._failed(request, error_response(error))
         except web.HTTPException as error:
-            return text_response(error.text or error.reason, error.status)
+            return self._failed(request, text_response(error.text or error.reason, error.status))
         except ConnectionError:
             raise  # the client has gone
         except Exception:
             log.exception("failed to answer %s %s", request.method, request.rel_url.raw_path[:256])
-            return text_response(INTERNAL, 500)
+            return self._failed(request, text_response(INTERNAL, 500))
+
+    def _failed(self, request: web.Request, response: web.Response) -> web.Response:
+        """The answer for a failure; a stream that has begun is cut instead, so that its reader sees it is not whole."""
+        if STREAMING in request and request.transport is not None:
+            request.transport.abort()
+            raise ConnectionResetError("the stream broke off")
+        return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         match = self._router.find(request.rel_url.raw_path)

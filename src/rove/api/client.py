@@ -32,15 +32,13 @@ from .backend import NodeStream
 from .call import Call, Reply
 from .govalues import shown
 from .missing import unknown
-from .replies import FIXED_HEADERS, to_json
+from .replies import JSON, TEXT, start_stream, to_json
 from .routes import READ, WRITE, Place, Route
 
 T = TypeVar("T")
 HEARTBEAT_S = 1.0
 TIMEOUT_S = 30.0
 MAX_FRAME = 64 * 1024
-TEXT = {"Content-Type": "text/plain; charset=utf-8", **FIXED_HEADERS}
-JSON = {"Content-Type": "application/json", **FIXED_HEADERS}
 
 
 class RestartBody(Noun, frozen=True, kw_only=True):
@@ -225,7 +223,7 @@ async def send_raw(call: Call, stream: NodeStream) -> web.StreamResponse:
     """Pass a stream's data on as it is. An error before the first byte becomes the answer."""
     try:
         first = await stream.receive()
-        response = await _start(call, TEXT)
+        response = await start_stream(call, TEXT)
         data = first
         while data is not None:
             await response.write(msgspec.msgpack.decode(data, type=StreamChunk).data)
@@ -240,7 +238,7 @@ async def send_frames(call: Call, stream: NodeStream) -> web.StreamResponse:
     frames = _with_heartbeats(stream)
     try:
         first = await anext(frames, None)
-        response = await _start(call, JSON)
+        response = await start_stream(call, JSON)
         if first is not None:
             await response.write(first)
             async for frame in frames:
@@ -251,40 +249,25 @@ async def send_frames(call: Call, stream: NodeStream) -> web.StreamResponse:
         await stream.close()
 
 
-async def _start(call: Call, headers: dict[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(headers={**headers, **call.backend.response_headers})
-    response.enable_chunked_encoding()
-    await response.prepare(call.request)
-    return response
-
-
 async def _finish(response: web.StreamResponse) -> web.StreamResponse:
     await response.write_eof()
     return response
 
 
 async def _with_heartbeats(stream: NodeStream) -> AsyncIterator[bytes]:
-    """Frames as JSON text, `{}` after each second of silence. An error in mid-stream ends it."""
+    """Frames as JSON text, `{}` after each second of silence."""
     receiving: asyncio.Future[bytes | None] | None = None
-    has_begun = False
     try:
         while True:
             receiving = receiving or asyncio.ensure_future(stream.receive())
             done, _ = await asyncio.wait({receiving}, timeout=HEARTBEAT_S)
             if not done:
-                has_begun = True
-                yield b"{}\n"
+                    yield b"{}\n"
                 continue
             finished, receiving = receiving, None
-            try:
-                data = finished.result()
-            except RoveError:
-                if has_begun:
-                    return
-                raise
+            data = finished.result()
             if data is None:
                 return
-            has_begun = True
             for frame in frames_of(msgspec.msgpack.decode(data, type=StreamChunk)):
                 yield frame
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from rove.structs.alloc import Allocation, AllocStub
@@ -10,9 +11,9 @@ from rove.structs.evaluation import Evaluation
 
 from .backend import Snapshot
 from .call import Call, Reply
-from .filter import parse_filter
+from .filter import Filter, parse_filter
 from .missing import unknown
-from .reading import read, read_page
+from .reading import read, read_page, snapshot_after
 from .routes import BLOCKING, LISTING, READ, Route
 from .shapes import EvalView, alloc_stub, eval_stub, eval_view
 
@@ -49,14 +50,15 @@ def evaluation_order(evaluation: Evaluation) -> tuple[int, str]:
 
 async def count(call: Call) -> Reply:
     """How many evaluations match."""
-    namespace, text = call.list_namespace, call.query.get("filter", "")
+    snapshot, index = await snapshot_after(call, [("evals",)])
+    text = call.query.get("filter", "")
+    wanted = parse_filter(text) if text else None
+    found = await asyncio.to_thread(_count, snapshot, call.list_namespace, wanted)
+    return Reply(CountReply(count=found, index=index), index)
 
-    def build(snapshot: Snapshot) -> CountReply:
-        wanted = parse_filter(text) if text else None
-        found = snapshot.evaluations("", namespace)
-        return CountReply(count=sum(1 for item in found if wanted is None or wanted(item)), index=snapshot.index)
 
-    return await read(call, [("evals",)], build)
+def _count(snapshot: Snapshot, namespace: str | None, wanted: Filter | None) -> int:
+    return sum(1 for item in snapshot.evaluations("", namespace) if wanted is None or wanted(item))
 
 
 async def read_evaluation(call: Call) -> Reply:

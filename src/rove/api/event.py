@@ -12,7 +12,7 @@ from rove.errors import BadRequestError, RoveError
 
 from .call import Call
 from .govalues import shown
-from .replies import FIXED_HEADERS, to_json
+from .replies import JSON, start_stream, to_json
 from .routes import READ, Route
 
 HEARTBEAT_S = 10.0
@@ -46,12 +46,8 @@ async def stream(call: Call) -> web.StreamResponse:
     """Events from an index on; `{}` while nothing happens."""
     topics = topics_of(call)
     subscription = call.store.events.subscribe(topics, call.wait_index, call.list_namespace)
-    response = web.StreamResponse(
-        headers={"Content-Type": "application/json", "Cache-Control": "no-cache", **FIXED_HEADERS}
-    )
-    response.enable_chunked_encoding()
     try:
-        await response.prepare(call.request)
+        response = await start_stream(call, JSON)
         await response.write(b"{}\n")
         await _send(response, subscription)
         await response.write_eof()

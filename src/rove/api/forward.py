@@ -15,7 +15,7 @@ from rove.errors import RoveError, UnavailableError
 
 from .backend import Backend
 from .call import Call
-from .replies import FIXED_HEADERS
+from .replies import FIXED_HEADERS, STREAMING
 from .routes import Place, Route
 
 HOPS = "X-Rove-Hops"
@@ -179,6 +179,7 @@ async def _copy_response(request: web.Request, upstream: aiohttp.ClientResponse)
     response = web.StreamResponse(status=upstream.status, headers=headers)
     response.enable_chunked_encoding()
     await response.prepare(request)
+    request[STREAMING] = True
     async for data in upstream.content.iter_any():
         await response.write(data)
     await response.write_eof()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -58,11 +59,11 @@ async def metrics(call: Call) -> Reply | web.StreamResponse:
     """Numbers of the moment."""
     gauges = agent_gauges(call)
     if call.backend.server is not None:
-        gauges += state_gauges(call.store.snapshot())
+        gauges += await asyncio.to_thread(state_gauges, call.store.snapshot())
     if call.query.get("format", "") == "prometheus":
         headers = {**FIXED_HEADERS, "Content-Type": PROMETHEUS_TYPE}
         return web.Response(text=None, body=prometheus_text(gauges).encode(), headers=headers)
-    return Reply({"Timestamp": "", "Gauges": gauges, "Points": [], "Counters": [], "Samples": []})
+    return Reply({"Timestamp": time_text(call), "Gauges": gauges, "Points": [], "Counters": [], "Samples": []})
 
 
 def prometheus_text(gauges: Iterable[Gauge]) -> str:

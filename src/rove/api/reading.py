@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from rove.errors import BadRequestError
@@ -13,10 +13,14 @@ from rove.errors import BadRequestError
 from .backend import Snapshot, WatchKey
 from .call import Call, Reply
 from .filter import parse_filter
+from .replies import to_json
 
 T = TypeVar("T")
 SLICE_S = 10.0
 JITTER = 16
+INLINE_ITEMS = 256
+"""Lists from this length on are made in a thread."""
+PIECE = 500
 MAX_PAGE = 2**31 - 1
 
 PageKey = tuple[Any, ...]
@@ -63,8 +67,22 @@ async def read_page(
 ) -> Reply:
     """A blocking, filtered, paged list. order: the item's place, also its page token; rising unless `reverse`."""
     snapshot, index = await snapshot_after(call, keys)
-    found, token = page(call, items(snapshot), order)
-    return Reply([shape(snapshot, item) for item in found], index, token)
+    source = iter(items(snapshot))
+    first = list(islice(source, INLINE_ITEMS))
+    if len(first) < INLINE_ITEMS:
+        found, token = page(call, first, order)
+        return Reply([shape(snapshot, item) for item in found], index, token)
+    body, token = await asyncio.to_thread(_render, call, chain(first, source), lambda item: shape(snapshot, item), order)
+    return Reply(body, index, token)
+
+
+def _render(
+    call: Call, items: Iterable[T], shape: Callable[[T], Any], order: Callable[[T], PageKey]
+) -> tuple[bytes, str]:
+    """A long list as JSON text, made beside the event loop and encoded in pieces, since encoding holds the GIL."""
+    found, token = page(call, items, order)
+    pieces = [to_json([shape(item) for item in found[at : at + PIECE]])[1:-1] for at in range(0, len(found), PIECE)]
+    return b"[" + b",".join(pieces) + b"]", token
 
 
 def page(call: Call, items: Iterable[T], order: Callable[[T], PageKey]) -> tuple[list[T], str]:

@@ -14,12 +14,15 @@ from rove.errors import RoveError
 
 from .call import Call, Reply
 
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
 GZIP_FROM = 1400
 THREAD_FROM = 256 * 1024
 FIXED_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 }
+STREAMING = web.RequestKey("streaming", bool)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,6 +44,16 @@ async def respond(call: Call, reply: Reply) -> web.Response:
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"
     return web.Response(body=body, status=reply.status, headers=headers)
+
+
+async def start_stream(call: Call, content_type: str) -> web.StreamResponse:
+    """Begin an answer that is sent piece by piece."""
+    headers = {"Content-Type": content_type, "Cache-Control": "no-cache", **FIXED_HEADERS}
+    response = web.StreamResponse(headers={**headers, **call.backend.response_headers})
+    response.enable_chunked_encoding()
+    await response.prepare(call.request)
+    call.request[STREAMING] = True
+    return response
 
 
 def text_response(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:

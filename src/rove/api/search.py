@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
@@ -129,15 +130,21 @@ async def fuzzy_search(call: Call) -> Reply:
     wanted = contexts_of(body.context)
     keys = [KEYS[context] for context in wanted] or [KEYS["jobs"]]
     snapshot, index = await snapshot_after(call, keys)
-    found: dict[str, list[FuzzyMatch]] = {}
-    for context in wanted:
-        _fuzzy_context(snapshot, context, body.text, call.list_namespace, found)
+    found = await asyncio.to_thread(fuzzy_matches, snapshot, wanted, body.text, call.list_namespace)
     truncations = {context: len(items) > FUZZY_LIMIT for context, items in found.items()}
     matches = {context: items[:FUZZY_LIMIT] for context, items in found.items()}
     return Reply(FuzzyReply(matches=matches, truncations=truncations, index=index), index)
 
 
 Found = dict[str, list[FuzzyMatch]]
+
+
+def fuzzy_matches(snapshot: Snapshot, contexts: Iterable[str], text: str, namespace: str | None) -> Found:
+    """Matches by context, one more than the limit where there are more."""
+    found: Found = {}
+    for context in contexts:
+        _fuzzy_context(snapshot, context, text, namespace, found)
+    return found
 
 
 def _add(found: Found, context: str, name: str, scope: list[str], needle: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from rove.cli.app import current
 from rove.cli.command import command, option, switch
 from rove.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from rove.agent.config import AgentConfig
 
 
 @command()
@@ -61,27 +59,15 @@ def agent(dev: bool, paths: tuple[str, ...], **given: Any) -> None:
     """
     from rove.agent.config_files import load_config
 
-    app = current()
     flags = agent_flags(given)
-    scratch = ""
-    if dev and "data_dir" not in flags:
-        scratch = tempfile.mkdtemp(prefix="rove-dev-")
-    try:
-        config = load_config(paths, flags, dev=dev)
-        if not config.data_dir and scratch:
-            import msgspec
 
-            config = msgspec.structs.replace(config, data_dir=scratch)
-        for warning in config.warnings:
-            click.echo(f"warning: {warning}", err=True)
-        from rove.agent.agent import run_agent
+    def read() -> AgentConfig:
+        return load_config(paths, flags, dev=dev)
 
-        code = run_agent(config)
-    finally:
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
-    app.close()
-    sys.exit(code)
+    config = read()
+    from rove.agent.agent import run_agent
+
+    sys.exit(run_agent(config, read))
 
 
 def agent_flags(given: dict[str, Any]) -> dict[str, Any]:

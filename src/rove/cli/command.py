@@ -125,15 +125,12 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the own flags, then the global ones."""
         own = [record for param in self.own_params if (record := param.get_help_record(ctx)) is not None]
-        shared = [
-            record
-            for param in self.params
-            if param not in self.own_params and (record := param.get_help_record(ctx)) is not None
-        ]
-        for title, records in (("Options", own), ("Global options", shared)):
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+        if own:
+            with formatter.section("Options (one dash or two)"):
+                formatter.write_dl(own)
+        with formatter.section("Global options, explained by `rove -help`"):
+            names = [*GLOBAL_HELP, *GLOBAL_FLAGS]
+            formatter.write_text(" ".join(f"-{name}" for name in names))
 
 
 def _before_plain(args: Sequence[str], interspersed: bool) -> list[str]:
@@ -179,6 +176,14 @@ class Tree(click.Group):
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise click.UsageError(f'"{ctx.command_path}" has no command "{args[0]}".{hint}', ctx)
         return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs, and at the top the global flags too."""
+        self.format_commands(ctx, formatter)
+        if ctx.parent is None:
+            records = [record for param in self.params if (record := param.get_help_record(ctx)) is not None]
+            with formatter.section("Global options, for every command"):
+                formatter.write_dl(records)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""

@@ -28,6 +28,8 @@ class JobFile:
     source: str
     submission: Json
     warnings: tuple[str, ...] = ()
+    parsed: Any = None
+    """The parser's result with its positions; None for JSON."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ def read_job(app: App, path: str, given: Given) -> JobFile:
     name = "standard input" if path == "-" else path
     parsed = parse_job(
         source, filename=name, variables=variables, var_files=var_files, env=_environment(app.environ),
+        strict=given.strict,
     )  # fmt: skip
     return JobFile(
         api=dict(parsed.api),
         source=source,
         submission=_submission(source, "hcl2", variables, var_files),
-        warnings=tuple(getattr(parsed, "warnings", ())),
+        warnings=tuple(parsed.warnings),
+        parsed=parsed,
     )
 
 
@@ -144,7 +148,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name.startswith(("NOMAD_VAR_", "ROVE_VAR_"))}
+    """Input variables of the environment, all under the prefix that the parser knows."""
+    theirs = {name: value for name, value in environ.items() if name.startswith("NOMAD_VAR_")}
+    ours = {f"NOMAD_{name[5:]}": value for name, value in environ.items() if name.startswith("ROVE_VAR_")}
+    return {**theirs, **ours}
 
 
 def warn(warnings: Any) -> None:

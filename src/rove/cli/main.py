@@ -31,6 +31,9 @@ def run(args: Sequence[str], app: App | None = None) -> int:
     args = ["version", *args[1:]] if args and args[0] in ("-v", "-version", "--version") else list(args)
     try:
         root().main(args=list(args), prog_name="rove", standalone_mode=False, obj=app)
+    except click.exceptions.NoArgsIsHelpError as help_wanted:
+        click.echo(help_wanted.format_message())
+        return EXIT_ERROR
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except SystemExit as stop:

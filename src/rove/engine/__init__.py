@@ -1,7 +1,7 @@
 """The durable store below the tables, behind one protocol.
 
 An engine keeps rows `(table, key) -> value` and a revision that rises by one with every commit. It knows
-nothing of jobs. Every implementation passes `tests/engine/contract.py`. Keys should rise (create
+nothing of jobs. Every implementation passes `rove.testing.engine_contract`. Keys should rise (create
 index first), since random keys make a B-tree store many times slower.
 """
 

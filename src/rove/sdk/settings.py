@@ -69,7 +69,8 @@ class Endpoint:
 def parse_address(address: str) -> Endpoint:
     """Take an address apart.
 
-    A missing scheme means http, a missing port the scheme's own, 4646 where there is no scheme either. Raises BadRequestError when the address cannot be one.
+    A missing scheme means http, a missing port the scheme's own, 4646 where there is no scheme either.
+    Raises BadRequestError when the address cannot be one.
     """
     from urllib.parse import urlsplit
 

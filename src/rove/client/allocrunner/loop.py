@@ -87,6 +87,8 @@ class AllocRunner:
         self._predecessors = predecessors
         self._previous_dir = previous_dir
         self._restored = record is not None
+        self._winding_down = False
+        """True once a stop is past the group's shutdown delay."""
         self._ready = False
         self._opened = asyncio.Event()
         self._opening: asyncio.Task[None] | None = None
@@ -100,7 +102,7 @@ class AllocRunner:
         self._sequence = int(around.clock.now() * 1000)
         if record is not None:
             self._sequence = max(self._sequence, record.sequence + RESTORED_SEQUENCE_STEP)
-            self.stopping = record.stopping
+            self.stopping = self._winding_down = record.stopping
         self._health_of = record.health_of if record else alloc.deployment_id
         self.healthy = record.healthy if record else None
         self._healthy_time: UnixNs = record.healthy_time if record else 0
@@ -165,7 +167,7 @@ class AllocRunner:
                 if not runner.machine.is_dead:
                     runner.note(ev.event(ev.SHUTDOWN_DELAY, self._around.clock.now(), text))
             await self._around.clock.sleep(delay_s)
-        self._ready = True
+        self._ready = self._winding_down = True
         self._changed()
 
     def restart(self, task: str, *, all_tasks: bool, reason: str) -> None:
@@ -363,7 +365,7 @@ class AllocRunner:
         if not self._ready:
             return
         views = {name: self._view(runner) for name, runner in self.tasks.items()}
-        orders = decide(views, stopping=self.stopping)
+        orders = decide(views, stopping=self._winding_down)
         for order in orders.stop:
             self._stop_task(order)
         for name in orders.start:

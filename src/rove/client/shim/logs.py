@@ -76,7 +76,10 @@ class LogStream:
     and noted, and the next chunk is tried again.
     """
 
-    def __init__(self, log_dir: str, base: str, max_files: int, max_bytes: int, notes: Notes) -> None:
+    def __init__(
+        self, log_dir: str, base: str, max_files: int, max_bytes: int, notes: Notes, *, newest: int = -1
+    ) -> None:
+        """newest: number of the newest file if it is known; spares a look at the directory."""
         self._log_dir = log_dir
         self._dir_fd = -1
         self._base = base
@@ -84,13 +87,15 @@ class LogStream:
         self._max_bytes = max_bytes
         self._notes = notes
         self._fd = -1
-        self._index = -1
+        self.index = -1
+        """Number of the file at hand; -1 if there is none."""
         self._size = 0
         self._tail_is_line = True
         self._failing = False
         self._ahead = memoryview(b"")
         self.dropped = 0
         """Bytes of output that found no place."""
+        self._newest = newest
         self._attempt(self._continue)
 
     def write(self, data: bytes) -> None:
@@ -154,12 +159,15 @@ class LogStream:
         """Open the newest file if it has room, else a new one."""
         if self._dir_fd < 0:
             self._dir_fd = os.open(self._log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        newest, self._newest = self._newest, -1
+        if newest >= 0 and self._reopen(newest):
+            return
         known = indexes(self._dir_fd, self._base)
         if not known:
             self._create(0)
         elif not self._reopen(known[-1]):
             self._create(known[-1] + 1)
-        self._forget_older(self._index)
+        self._forget_older(self.index)
 
     def _reopen(self, index: int) -> bool:
         try:
@@ -192,11 +200,11 @@ class LogStream:
 
     def _take(self, fd: int, index: int, size: int) -> None:
         self._close_file()
-        self._fd, self._index, self._size, self._tail_is_line = fd, index, size, True
+        self._fd, self.index, self._size, self._tail_is_line = fd, index, size, True
 
     def _rotate(self) -> None:
-        self._forget_older(self._index + 1)  # first: on a full disk this makes the room
-        self._create(self._index + 1)
+        self._forget_older(self.index + 1)  # first: on a full disk this makes the room
+        self._create(self.index + 1)
 
     def _forget_older(self, newest: int) -> None:
         for index in indexes(self._dir_fd, self._base):

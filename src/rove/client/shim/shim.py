@@ -21,12 +21,13 @@ A refused order is answered `{"ok": false, "error": "..."}`.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # like _socket
+import _socket  # not `socket`: its classes and enumerations are memory for every shim
 import fcntl
 import json
 import os
 import select
 import signal
-import socket
 import struct
 import time
 from collections.abc import Callable
@@ -62,9 +63,6 @@ EXIT_WRITE_PAUSE_S = 1.0
 FORCE_TRIES = 500
 FORCE_PAUSE_S = 0.01
 
-_DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE,
-            signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGXFSZ)  # fmt: skip
-
 
 def run(state_dir: str, report_fd: int, layout: cgroup.Layout) -> NoReturn:
     """Be the shim of the task described in a state directory, from the fork to the end of the process.
@@ -89,10 +87,8 @@ def run(state_dir: str, report_fd: int, layout: cgroup.Layout) -> NoReturn:
 
 
 def _detach() -> None:
-    """A session of its own, deaf to signals meant for the agent, foster parent of all descendants."""
+    """A session of its own, foster parent of all descendants. Deaf to signals it is from the zygote on."""
     os.setsid()
-    for number in _DEAF_TO:
-        signal.signal(number, signal.SIG_IGN)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_NAME, b"rove-shim")
 
@@ -210,7 +206,7 @@ class Task:
         os.set_blocking(self._wake_fd, False)
         os.set_blocking(write_fd, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _on_child)
+        _signal.signal(_signal.SIGCHLD, _on_child)
         self._watch(self._wake_fd, self._on_wake)
 
     def _watch(self, fd: int, action: Callable[[], None]) -> None:
@@ -379,9 +375,8 @@ class Task:
 
     def _open_control(self) -> None:
         """Listen for orders. Without the socket the files still speak, so a failure is only noted."""
-        remove_file(f"{self.state_dir}/{CONTROL_SOCKET}")
         dir_fd = os.open(self.state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         old = os.umask(0o177)
         try:
             listener.bind(control_path(dir_fd))
@@ -395,11 +390,12 @@ class Task:
             os.umask(old)
             os.close(dir_fd)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: _socket.socket) -> None:
         try:
-            client, _ = listener.accept()
+            fd, _ = listener._accept()  # type: ignore[attr-defined]  # typeshed does not know it
         except OSError:
             return
+        client = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
         if self._clients >= CLIENTS_MAX or _peer_uid(client) not in (0, os.geteuid()):
             client.close()
             return
@@ -407,7 +403,7 @@ class Task:
         self._clients += 1
         self._watch(client.fileno(), lambda: self._serve(client))
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: _socket.socket) -> None:
         try:
             order = client.recv(ORDER_BYTES_MAX)
             if order:
@@ -474,7 +470,7 @@ def _on_child(number: int, frame: object) -> None:
     """Nothing: the wake-up pipe carries the news."""
 
 
-def _peer_uid(client: socket.socket) -> int:
-    packed = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+def _peer_uid(client: _socket.socket) -> int:
+    packed = client.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", packed)[1]
     return uid

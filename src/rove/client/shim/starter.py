@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from rove.client.shim import cgroup, procfs
 from rove.client.shim.become import Child, Identity, abandon, fork_child, release
 from rove.client.shim.contract import (
+    CONTROL_SOCKET,
     EXIT_FILE,
     EXIT_RESERVE,
     KIND_PROCESS,
@@ -28,6 +29,7 @@ from rove.client.shim.contract import (
     encode,
     plain,
     read_spec,
+    remove_file,
     write_file,
 )
 from rove.client.shim.logs import LogStream, Notes, wall_clock
@@ -35,7 +37,7 @@ from rove.client.shim.logs import LogStream, Notes, wall_clock
 STARTED = b"started"
 RESERVE_BYTES = 4096
 LOG_FIELD = 2
-GROUP_FIELD = 7
+GROUP_FIELD = 9
 
 
 class Started(NamedTuple):
@@ -43,6 +45,8 @@ class Started(NamedTuple):
 
     record: PidRecord
     spec: LaunchSpec
+    newest: tuple[int, int]
+    """Numbers of the log files made for stdout and stderr; -1 where there is none."""
 
 
 class _StartFailed(Exception):
@@ -81,13 +85,15 @@ def report(report_fd: int, message: dict[str, Any]) -> None:
 def encode_plan(started: Started) -> bytes:
     """What the shim has to know, in fields that cost it little to read.
 
-    Main pid, seconds to drain, log directory, names of the two logs, files and bytes of each, then
-    `controller=directory` for each control group, and the word that says that it is complete.
+    Main pid, seconds to drain, log directory, names of the two logs, numbers of their newest files, files
+    and bytes of each, then `controller=directory` for each control group, and the word that says that it
+    is complete.
     """
     spec, record = started.spec, started.record
-    fields = [record.pid, spec.drain_s, spec.log_dir, spec.stdout_name, spec.stderr_name, spec.max_files]
+    logs = [spec.log_dir, spec.stdout_name, spec.stderr_name, *started.newest, spec.max_files]
+    fields = [record.pid, spec.drain_s, *logs, spec.max_file_bytes]
     groups = [f"{name}={path}" for name, path in record.cgroup_dirs.items()]
-    texts = [*map(str, fields), str(spec.max_file_bytes), *groups]
+    texts = [*map(str, fields), *groups]
     return b"\0".join([*(os.fsencode(text) for text in texts), STARTED])
 
 
@@ -99,12 +105,13 @@ def plan_groups(plan: list[bytes]) -> dict[str, str]:
 
 def open_log(plan: list[bytes], stream: int, notes: Notes) -> LogStream:
     """The log of stream 0 (stdout) or 1 (stderr)."""
-    log_dir, out, err, files, size = plan[LOG_FIELD:GROUP_FIELD]
-    name = os.fsdecode((out, err)[stream])
-    return LogStream(os.fsdecode(log_dir), name, int(files), int(size), notes)
+    name, newest = os.fsdecode(plan[LOG_FIELD + 1 + stream]), int(plan[LOG_FIELD + 3 + stream])
+    files, size = int(plan[LOG_FIELD + 5]), int(plan[LOG_FIELD + 6])
+    return LogStream(os.fsdecode(plan[LOG_FIELD]), name, files, size, notes, newest=newest)
 
 
 def _start(state_dir: str, outputs: tuple[int, int], layout: cgroup.Layout) -> Started:
+    remove_file(f"{state_dir}/{CONTROL_SOCKET}")  # an earlier shim's
     spec = read_spec(state_dir)
     if isinstance(spec, Unreadable):
         raise _StartFailed(StartError("spec", 0, f"the task's description cannot be used: {spec.detail}"))
@@ -113,7 +120,8 @@ def _start(state_dir: str, outputs: tuple[int, int], layout: cgroup.Layout) -> S
         raise _StartFailed(StartError("kind", 0, f"this shim cannot run tasks of kind {spec.kind!r}"))
     dirs, limits = cgroup.prepare(spec.cgroup, layout) if spec.cgroup else ({}, Limits())
     try:
-        return Started(runtime(spec, outputs, dirs, limits), spec)
+        newest = _make_logs(spec)
+        return Started(runtime(spec, outputs, dirs, limits), spec, newest)
     except _StartFailed as failure:
         _never_ran(state_dir, failure.error)
         cgroup.try_remove(dirs.values())
@@ -148,18 +156,31 @@ def start_process(spec: LaunchSpec, outputs: tuple[int, int], dirs: dict[str, st
 
 
 def _open_stdio(spec: LaunchSpec, outputs: tuple[int, int]) -> tuple[int, int, int]:
-    """The task's 0, 1 and 2. Makes its log files, so that readers find them. Raises OSError."""
+    """The task's 0, 1 and 2. Raises OSError."""
     source = "/dev/null" if spec.stdin == STDIN_NULL else spec.stdin
     stdin = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(stdin, True)
     if not spec.logs:
         sink = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         return stdin, sink, sink
-    os.close(os.open(spec.log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
-    notes = Notes(spec.state_dir)
-    for name in (spec.stdout_name, spec.stderr_name):
-        LogStream(spec.log_dir, name, spec.max_files, spec.max_file_bytes, notes).close()
     return stdin, *outputs
+
+
+def _make_logs(spec: LaunchSpec) -> tuple[int, int]:
+    """Make the log files, so that readers find them; their numbers. Raises _StartFailed."""
+    if not spec.logs:
+        return -1, -1
+    try:
+        os.close(os.open(spec.log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError as error:
+        raise _failed("state", error, f"cannot write logs to {spec.log_dir}") from None
+    return _make_log(spec, spec.stdout_name), _make_log(spec, spec.stderr_name)
+
+
+def _make_log(spec: LaunchSpec, name: str) -> int:
+    stream = LogStream(spec.log_dir, name, spec.max_files, spec.max_file_bytes, Notes(spec.state_dir))
+    stream.close()
+    return stream.index
 
 
 def _identity(spec: LaunchSpec) -> Identity:

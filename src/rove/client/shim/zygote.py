@@ -19,11 +19,13 @@ a report means that it is gone. Standard library only.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # like _socket
+import _socket  # not `socket`: its classes and enumerations are memory for every shim
 import gc
 import json
 import os
 import signal
-import socket
+import sys
 from typing import NoReturn
 
 from rove.client.shim import beside, cgroup, shim
@@ -31,8 +33,12 @@ from rove.client.shim.become import PR_SET_NAME, prctl
 from rove.client.shim.contract import CONTRACT_VERSION, StartError, plain
 
 LAUNCH, EXEC = b"launch ", b"exec"
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE,
+           signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGXFSZ)  # fmt: skip
+"""For the zygote and all its shims; the programs they start get the defaults again."""
 ORDER_BYTES_MAX = 16 * 1024
-DESCRIPTORS_MAX = 4
+INT_BYTES = 4
+ATTACHED_BYTES_MAX = _socket.CMSG_SPACE(4 * INT_BYTES)
 
 BOOT = "import sys as s; s.path.insert(0, s.argv[1]); from rove.client.shim.zygote import main; main(s.argv[2])"
 """Program text for ``python -I -S -c``; its arguments: the directory of the package `rove`, the socket."""
@@ -40,8 +46,8 @@ BOOT = "import sys as s; s.path.insert(0, s.argv[1]); from rove.client.shim.zygo
 
 def main(fd: str) -> NoReturn:
     """Serve orders from the socket `fd` until its other end is closed."""
-    sock = socket.socket(fileno=int(fd))
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, int(fd))
+    for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects shims, nobody waits for them here
     prctl(PR_SET_NAME, b"rove-zygote")
@@ -64,21 +70,25 @@ def _occupy_stdio() -> None:
         os.close(null)
 
 
-def serve(sock: socket.socket, layout: cgroup.Layout) -> None:
+def serve(sock: _socket.socket, layout: cgroup.Layout) -> None:
     """Carry out orders one after the other; returns when the agent is gone."""
     while True:
         try:
-            data, descriptors, _, _ = socket.recv_fds(sock, ORDER_BYTES_MAX, DESCRIPTORS_MAX)
+            data, attached, _, _ = sock.recvmsg(ORDER_BYTES_MAX, ATTACHED_BYTES_MAX)
         except ConnectionError:
             return
         if not data:
             return
+        packed = attached[0][2] if attached else b""
+        descriptors = [
+            int.from_bytes(packed[at : at + INT_BYTES], sys.byteorder) for at in range(0, len(packed), INT_BYTES)
+        ]
         _fork_for(data, descriptors, sock, layout)
         for fd in descriptors:
             os.close(fd)
 
 
-def _fork_for(order: bytes, descriptors: list[int], sock: socket.socket, layout: cgroup.Layout) -> None:
+def _fork_for(order: bytes, descriptors: list[int], sock: _socket.socket, layout: cgroup.Layout) -> None:
     try:
         pid = os.fork()
     except OSError as error:
@@ -89,7 +99,7 @@ def _fork_for(order: bytes, descriptors: list[int], sock: socket.socket, layout:
         return
     try:
         sock.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         if order.startswith(LAUNCH):
             shim.run(os.fsdecode(order[len(LAUNCH) :]), descriptors[0], layout)
         beside.run(descriptors[0], (descriptors[1], descriptors[2], descriptors[3]))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rove.structs.alloc import Allocation
+from rove.structs.job import Affinity
 from rove.structs.node import Node
 
 from .asks import Ask
@@ -43,9 +45,7 @@ class Candidates:
     _positions: Ints | None = None
 
 
-def candidates(
-    ask: Ask, found: Feasible, ledger: Ledger, copies: Counter[int], shift: int, spread: bool
-) -> Candidates:
+def candidates(ask: Ask, found: Feasible, ledger: Ledger, copies: Counter[int], shift: int, spread: bool) -> Candidates:
     """Columns for `ask` over the feasible nodes.
 
     copies: live copies of the group by fleet row. shift: where in the fleet ties start. spread: the
@@ -79,6 +79,10 @@ def candidates(
     return result
 
 
+def _met(affinity: Affinity, region: str, node: Node) -> float:
+    return float(holds(affinity, node, region))
+
+
 def _mhz(node: Node | None) -> float:
     return float(int(mhz_per_core(node))) if node else 0.0
 
@@ -91,12 +95,11 @@ def _wishes(ask: Ask, ledger: Ledger, rows: Ints) -> dict[str, Floats]:
         region = ask.job.region
         score = np.zeros(len(rows))
         for affinity in ask.affinities:
-            score += affinity.weight * _matches(
-                lambda node, a=affinity: float(holds(a, node, region)), is_unique(affinity), ledger, rows
-            )
+            score += affinity.weight * _matches(partial(_met, affinity, region), is_unique(affinity), ledger, rows)
         parts["node-affinity"] = score / total
     requests = [request for _, request in ask.devices if request.affinities]
     if requests:
+
         def best(node: Node) -> float:
             scores = [
                 max(

@@ -18,6 +18,7 @@ _UNITS = {
     "tb": 1e12, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9, "mw": 1e-3, "w": 1.0, "kw": 1e3,
     "kib/s": 2.0**10, "mib/s": 2.0**20, "gib/s": 2.0**30, "kb/s": 1e3, "mb/s": 1e6, "gb/s": 1e9,
 }  # fmt: skip
+_COMPARING = frozenset({"=", "==", "is", "!=", "not", "<", "<=", ">", ">="})
 _QUANTITY = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z/]*)\s*\Z")
 
 
@@ -64,7 +65,7 @@ def _text(value: Any) -> str | None:
 def condition_holds(condition: Condition, device: NodeDeviceResource) -> bool:
     """True if the device group meets the condition; quantities are compared with their units."""
     left, right = attribute(condition.l_target, device), attribute(condition.r_target, device)
-    if left is not None and right is not None and condition.operand in ("=", "==", "is", "!=", "not", "<", "<=", ">", ">="):  # fmt: skip
+    if left is not None and right is not None and condition.operand in _COMPARING:
         a, b = _quantity(left), _quantity(right)
         if a is not None and b is not None:
             return compare(condition.operand, repr(a), repr(b))
@@ -108,9 +109,7 @@ def devices_in_use(allocs: Iterable[Allocation]) -> set[tuple[str, str, str, str
     }
 
 
-def assign_device(
-    request: RequestedDevice, node: Node, used: set[tuple[str, str, str, str]]
-) -> AllocatedDevice | None:
+def assign_device(request: RequestedDevice, node: Node, used: set[tuple[str, str, str, str]]) -> AllocatedDevice | None:
     """Free, healthy instances of the best matching device group, or None. Does not change `used`."""
     best: tuple[float, AllocatedDevice] | None = None
     for device in node.node_resources.devices:

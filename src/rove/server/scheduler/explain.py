@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rove.structs.alloc import AllocMetric
-from rove.structs.job import Job
+from rove.structs.alloc import Allocation, AllocMetric, AllocStatus
+from rove.structs.deployment import Deployment, DeploymentStatus
+from rove.structs.job import Job, TaskGroup
+from rove.structs.node import Eligibility, Node, NodeStatus
 
-from .view import View
+from .asks import Ask, ask_of
+from .conditions import holds, resolve
+from .devices import assign_device, device_fits
+from .feasible import (
+    datacenter_matches,
+    driver_is_healthy,
+    network_obstacle,
+    volume_fits,
+    volume_source,
+)
+from .ledger import Ledger, free_cores, mhz_per_core
+from .view import Fleet, View
+
+UNITS = {"cpu": "MHz", "memory": "MiB", "disk": "MiB"}
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """One failing check. kind: state, datacenter, node_pool, driver, constraint, device, volume,
-    network, port, cpu, memory, disk, cores, distinct_hosts, distinct_property. text: for people.
-    short_by: what is missing, in the kind's unit (MHz, MB, cores, ports), 0 where that has no meaning.
+    """One failing check.
+
+    kind: state, datacenter, node_pool, driver, constraint, device, volume, network, port, cpu, memory,
+    disk, cores, distinct_hosts, distinct_property. text: for people. short_by: what is missing, in the
+    kind's unit (MHz, MiB, cores), 0 where that has no meaning. asked: what was asked for, in that unit.
     """
 
     kind: str
     text: str
     short_by: float = 0.0
+    asked: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,12 +51,261 @@ class NodeVerdict:
     node_name: str
     obstacles: tuple[Obstacle, ...] = ()
 
+    @property
+    def fits(self) -> bool:
+        return not self.obstacles
+
+    @property
+    def distance(self) -> tuple[int, int, float]:
+        """How far off the node is: checks that no room would mend, then checks, then missing shares."""
+        hard = sum(1 for obstacle in self.obstacles if not obstacle.short_by)
+        return hard, len(self.obstacles), sum(o.short_by / max(o.asked, 1.0) for o in self.obstacles)
+
 
 def explain(job: Job, group: str, view: View, node_id: str | None = None) -> tuple[NodeVerdict, ...]:
-    """Every failing check of `group` on `node_id` (id or name), or on all nodes, nearest miss first."""
-    return ()
+    """Every failing check of one more copy of `group` on `node_id` (id, its beginning, or name), or on all nodes.
+
+    The nearest miss comes first. An unknown group or node gives nothing.
+    """
+    found = job.group(group)
+    if found is None:
+        return ()
+    fleet = view.fleet()
+    explainer = _Explainer(ask_of(job, found), view, fleet)
+    verdicts = [explainer.verdict(node) for node in _nodes(view, fleet, node_id)]
+    return tuple(sorted(verdicts, key=lambda verdict: (verdict.distance, verdict.node_name, verdict.node_id)))
 
 
-def why(job: Job, view: View, failed: dict[str, AllocMetric]) -> str:
-    """One paragraph: why the job's count is not met, from the metrics of its last evaluation."""
-    return ""
+def _nodes(view: View, fleet: Fleet, wanted: str | None) -> Iterable[Node]:
+    if wanted is not None and (exact := view.node(wanted)) is not None:
+        yield exact
+        return
+    for node_id in fleet.ids:
+        node = view.node(node_id) if node_id else None
+        if node is not None and (wanted is None or node.name == wanted or node.id.startswith(wanted)):
+            yield node
+
+
+class _Explainer:
+    """Checks one ask against nodes without stopping at the first failure."""
+
+    def __init__(self, ask: Ask, view: View, fleet: Fleet) -> None:
+        self.ask = ask
+        self.view = view
+        self.fleet = fleet
+        self.ledger = Ledger(view, fleet, random.Random(0))  # asks for ports are tried, never given
+        job = ask.job
+        self.own = [alloc for alloc in view.allocs_of_job(job.namespace, job.id) if not alloc.is_terminal]
+
+    def verdict(self, node: Node) -> NodeVerdict:
+        """Everything that stands against the node."""
+        obstacles = [
+            *self._state(node), *self._place(node), *self._drivers(node), *self._constraints(node),
+            *self._distinct(node), *self._devices(node), *self._volumes(node), *self._network(node),
+            *self._room(node),
+        ]  # fmt: skip
+        return NodeVerdict(node.id, node.name or node.id, tuple(obstacles))
+
+    def _state(self, node: Node) -> Iterable[Obstacle]:
+        if node.status is not NodeStatus.READY:
+            yield Obstacle("state", f"the node is {node.status.value}")
+        if node.drain_strategy is not None:
+            yield Obstacle("state", "the node is draining")
+        elif node.scheduling_eligibility is not Eligibility.ELIGIBLE:
+            yield Obstacle("state", "the node is marked ineligible")
+
+    def _place(self, node: Node) -> Iterable[Obstacle]:
+        job = self.ask.job
+        if not datacenter_matches(job.datacenters, node.datacenter):
+            yield Obstacle(
+                "datacenter", f"the node is in {node.datacenter}, the job asks for {', '.join(job.datacenters)}"
+            )
+        if job.node_pool not in ("", "all", node.node_pool):
+            yield Obstacle("node_pool", f"the node is in pool {node.node_pool}, the job asks for {job.node_pool}")
+
+    def _drivers(self, node: Node) -> Iterable[Obstacle]:
+        for driver in self.ask.drivers:
+            if driver_is_healthy(node, driver):
+                continue
+            info = node.drivers.get(driver)
+            if info is None or not info.detected:
+                yield Obstacle("driver", f"driver {driver} was not found on the node")
+            else:
+                why = f": {info.health_description}" if info.health_description else ""
+                yield Obstacle("driver", f"driver {driver} is not healthy{why}")
+
+    def _constraints(self, node: Node) -> Iterable[Obstacle]:
+        region = self.ask.job.region
+        for condition in self.ask.constraints:
+            if holds(condition, node, region):
+                continue
+            value = resolve(condition.l_target, node, region)
+            has = "the node has no such value" if value is None else f"the node has {value!r}"
+            yield Obstacle("constraint", f"{condition.text()}: {has}")
+
+    def _distinct(self, node: Node) -> Iterable[Obstacle]:
+        ask = self.ask
+        same_group = [alloc for alloc in self.own if alloc.task_group == ask.group.name]
+        if ask.distinct_hosts:
+            rivals = self.own if ask.distinct_hosts == "job" else same_group
+            there = [alloc.name for alloc in rivals if alloc.node_id == node.id]
+            if there:
+                yield Obstacle("distinct_hosts", f"distinct_hosts: {there[0]} is already there")
+        for target, most, scope in ask.distinct_properties:
+            value = resolve(target, node, ask.job.region)
+            if value is None:
+                yield Obstacle("distinct_property", f"distinct_property: the node has no {target}")
+                continue
+            rivals = self.own if scope == "job" else same_group
+            nodes = (self.view.node(alloc.node_id) for alloc in rivals)
+            count = sum(1 for other in nodes if other and resolve(target, other, ask.job.region) == value)
+            if count >= most:
+                yield Obstacle(
+                    "distinct_property", f"distinct_property: {target} = {value} has {count} of {most} copies"
+                )
+
+    def _devices(self, node: Node) -> Iterable[Obstacle]:
+        detail = self.ledger.detail(self._row(node)) if self.ask.devices else None
+        used = set(detail.devices) if detail else set()
+        for _, request in self.ask.devices:
+            given = assign_device(request, node, used)
+            if given is not None:
+                used |= {(given.vendor, given.type, given.name, one) for one in given.device_ids}
+            elif device_fits(request, node):
+                yield Obstacle("device", f"fewer than {request.count} of device {request.name} are free")
+            else:
+                yield Obstacle("device", f"the node has no device {request.name} as asked for")
+
+    def _volumes(self, node: Node) -> Iterable[Obstacle]:
+        for volume in self.ask.volumes:
+            if volume.type == "csi":
+                yield Obstacle("volume", f'volume "{volume.name}" is of type csi, which is not supported')
+            elif not volume_fits(volume, node, 0):
+                source = volume_source(volume, 0)
+                reason = "is read-only there" if source in node.host_volumes else "is not offered by the node"
+                yield Obstacle("volume", f'host volume "{source}" {reason}')
+
+    def _network(self, node: Node) -> Iterable[Obstacle]:
+        problem = network_obstacle(self.ask, node)
+        if problem:
+            yield Obstacle("network", problem)
+        elif self.ask.has_ports:
+            detail = self.ledger.detail(self._row(node))
+            ports = self.ledger.try_ports(self.ask, detail) if detail else ()
+            if isinstance(ports, str):
+                yield Obstacle("port", ports.removeprefix("network: "))
+
+    def _room(self, node: Node) -> Iterable[Obstacle]:
+        row, ask, fleet = self._row(node), self.ask, self.fleet
+        cpu = ask.cpu + ask.cores * int(mhz_per_core(node))
+        columns = (
+            ("cpu", cpu, fleet.cpu, fleet.used_cpu), ("memory", ask.memory, fleet.memory, fleet.used_memory),
+            ("disk", ask.disk, fleet.disk, fleet.used_disk),
+        )  # fmt: skip
+        for name, asked, capacity, used in columns:
+            free = float(capacity[row]) - float(used[row])
+            if asked > free:
+                short = asked - free
+                yield Obstacle(
+                    name,
+                    f"{short:,.0f} {UNITS[name]} of {name} short: asks {asked:,}, "
+                    f"{max(free, 0):,.0f} of {float(capacity[row]):,.0f} free",
+                    short,
+                    float(asked),
+                )
+        if ask.cores:
+            detail = self.ledger.detail(row)
+            free_now = len(free_cores(node, detail.cores)) if detail else 0
+            if free_now < ask.cores:
+                missing = ask.cores - free_now
+                yield Obstacle("cores", f"{missing} cores short: asks {ask.cores}, {free_now} free", missing, ask.cores)
+
+    def _row(self, node: Node) -> int:
+        row = self.fleet.row_of(node.id)
+        return -1 if row is None else row
+
+
+def why(job: Job, view: View, failed: dict[str, AllocMetric], now: float = 0.0) -> str:
+    """One paragraph: what of the job's count is met, and what the rest waits for.
+
+    failed: metrics of the job's last evaluation by group. now: seconds since the epoch.
+    """
+    if job.stop:
+        return f'Job "{job.id}" is stopped, so nothing of it should run.'
+    if job.is_periodic or job.is_parameterized:
+        kind = "periodic" if job.is_periodic else "parameterized"
+        return f'Job "{job.id}" is {kind}: only its children run.'
+    allocs = list(view.allocs_of_job(job.namespace, job.id))
+    deployment = view.latest_deployment(job.namespace, job.id)
+    parts = [_group_sentence(job, group, allocs, failed.get(group.name), view, now) for group in job.task_groups]
+    waiting = _deployment_sentence(deployment, job)
+    return " ".join(part for part in (f'Job "{job.id}":', *parts, waiting) if part)
+
+
+def _group_sentence(
+    job: Job, group: TaskGroup, allocs: list[Allocation], metric: AllocMetric | None, view: View, now: float
+) -> str:
+    own = [alloc for alloc in allocs if alloc.task_group == group.name]
+    running = sum(1 for a in own if not a.is_terminal and a.client_status is AllocStatus.RUNNING)
+    done = sum(1 for a in own if a.client_status is AllocStatus.COMPLETE and not a.is_server_terminal)
+    starting = sum(1 for a in own if not a.is_terminal and a.client_status is AllocStatus.PENDING)
+    unknown = sum(1 for a in own if not a.is_terminal and a.client_status is AllocStatus.UNKNOWN)
+    wanted = f" of {group.count}" if job.type.value in ("service", "batch") else ""
+    states = [f"{running}{wanted} running"]
+    states += [
+        f"{n} {word}" for n, word in ((starting, "starting"), (done, "complete"), (unknown, "out of reach")) if n
+    ]
+    text = f'group "{group.name}" has {", ".join(states)}.'
+    failing = [a for a in own if a.client_status is AllocStatus.FAILED and not a.is_server_terminal]
+    if failing:
+        later = [a for a in failing if a.followup_eval_id]
+        text += f" {len(failing)} failed"
+        text += f", {len(later)} of them will be replaced after a pause." if later else " and will not be replaced."
+        last = max(failing, key=lambda alloc: alloc.modify_index)
+        event = _last_event(last)
+        if event:
+            text += f" The last failure, on {last.node_name or last.node_id}: {event}."
+    if metric is not None:
+        text += " " + placement_sentence(metric)
+        nearest = next(iter(explain(job, group.name, view)), None)
+        if nearest is not None and nearest.obstacles:
+            text += f" The nearest miss is {nearest.node_name}: {nearest.obstacles[0].text}."
+    return text
+
+
+def _last_event(alloc: Allocation) -> str:
+    events = [event for state in (alloc.task_states or {}).values() for event in state.events]
+    last = max(events, key=lambda event: event.time, default=None)
+    return (last.display_message or last.message or last.type) if last else ""
+
+
+def placement_sentence(metric: AllocMetric) -> str:
+    """What kept copies from being placed, in words."""
+    missing = metric.coalesced_failures + 1
+    if not metric.nodes_evaluated:
+        return (
+            f'{missing} could not be placed: no ready node is in the job\'s datacenters and pool "{metric.node_pool}".'
+        )
+    reasons = [f"{n} by {text}" for text, n in Counter(metric.constraint_filtered).most_common()]
+    reasons += [f"{n} for lack of {name}" for name, n in Counter(metric.dimension_exhausted).most_common()]
+    listing = "; ".join(reasons) or "none had what was asked for"
+    return f"{missing} could not be placed: of {metric.nodes_evaluated} nodes were ruled out {listing}."
+
+
+def _deployment_sentence(deployment: Deployment | None, job: Job) -> str:
+    if deployment is None or deployment.job_version != job.version:
+        return ""
+    if deployment.status is DeploymentStatus.PAUSED:
+        return "Its roll-out is paused."
+    if deployment.status is DeploymentStatus.FAILED:
+        return f"Its roll-out has failed: {deployment.status_description}."
+    if deployment.status is not DeploymentStatus.RUNNING:
+        return ""
+    texts = []
+    for name, group in deployment.task_groups.items():
+        if group.desired_canaries and not group.promoted:
+            healthy = group.healthy_allocs
+            texts.append(f'{healthy} of {group.desired_canaries} canaries of "{name}" are healthy, not promoted yet')
+        elif group.healthy_allocs < group.desired_total:
+            texts.append(f'{group.healthy_allocs} of {group.desired_total} of "{name}" are healthy')
+    return f"Its roll-out goes on: {'; '.join(texts)}." if texts else ""

@@ -94,9 +94,7 @@ def network_obstacle(ask: Ask, node: Node) -> str:
 
 def host_networks_of(node: Node) -> set[str]:
     """Names of the node's host networks."""
-    aliases = {
-        address.alias for network in node.node_resources.node_networks for address in network.addresses
-    }
+    aliases = {address.alias for network in node.node_resources.node_networks for address in network.addresses}
     return aliases | set(node.host_networks)
 
 

@@ -157,7 +157,7 @@ class Ledger:
         detail = self.detail(row)
         if detail is None:
             return "node"
-        ports = self._ports(ask, detail)
+        ports = self.try_ports(ask, detail)
         if isinstance(ports, str):
             return ports
         devices: dict[str, list[AllocatedDevice]] = {}
@@ -180,7 +180,8 @@ class Ledger:
             return Given(ports)
         return Given(ports, own_resources(ask, detail.node, devices, cores))
 
-    def _ports(self, ask: Ask, detail: Detail) -> tuple[AllocatedPort, ...] | str:
+    def try_ports(self, ask: Ask, detail: Detail) -> tuple[AllocatedPort, ...] | str:
+        """Ports for one copy, or why there are none. Keeps nothing."""
         found: list[AllocatedPort] = []
         taken: set[int] = set()
         for port in ask.static_ports:
@@ -260,9 +261,7 @@ def own_resources(
         if wanted:
             own, left = left[:wanted], left[wanted:]
             shares = int(mhz_per_core(node) * wanted)
-            given = msgspec.structs.replace(
-                given, cpu=AllocatedCpu(cpu_shares=shares, reserved_cores=tuple(own))
-            )
+            given = msgspec.structs.replace(given, cpu=AllocatedCpu(cpu_shares=shares, reserved_cores=tuple(own)))
         if task.name in devices:
             given = msgspec.structs.replace(given, devices=tuple(devices[task.name]))
         tasks[task.name] = given

@@ -41,9 +41,7 @@ def base_metric(ask: Ask, found: Feasible, ledger: Ledger) -> AllocMetric:
         nodes_filtered=filtered,
         nodes_in_pool=_in_pool(ask, ledger),
         node_pool=ask.job.node_pool,
-        nodes_available={
-            name: int(n) for name, n in zip(fleet.datacenters, in_datacenter.tolist(), strict=True) if n
-        },
+        nodes_available={name: int(n) for name, n in zip(fleet.datacenters, in_datacenter.tolist(), strict=True) if n},
         class_filtered=dict(by_class),
         constraint_filtered=dict(by_reason),
     )
@@ -59,9 +57,7 @@ def _in_pool(ask: Ask, ledger: Ledger) -> int:
     return 0
 
 
-def exhausted(
-    chosen: Candidates, ledger: Ledger, noted: dict[int, str]
-) -> tuple[int, dict[str, int], dict[str, int]]:
+def exhausted(chosen: Candidates, ledger: Ledger, noted: dict[int, str]) -> tuple[int, dict[str, int], dict[str, int]]:
     """(nodes, by dimension, by node class) of feasible nodes without room as things stand.
 
     noted: by position, the reason found when a node was looked at closely.

@@ -55,6 +55,10 @@ class Picker(Protocol):
         """True if one more copy fits there."""
         ...
 
+    def is_blocked(self, position: int) -> bool:
+        """True if a limit per attribute value keeps every copy away, whatever the room."""
+        ...
+
     def totals(self) -> Floats:
         """Every node's score, -inf where nothing fits."""
         ...
@@ -208,6 +212,9 @@ class HeapPicker(_Nodes):
     def is_open(self, position: int) -> bool:
         return bool(self.open[position])
 
+    def is_blocked(self, position: int) -> bool:
+        return False
+
     def totals(self) -> Floats:
         return np.where(self.open, self.sums / self.terms, -np.inf)
 
@@ -287,9 +294,6 @@ class HeapPicker(_Nodes):
         return head if head is not None else (np.inf, 0)
 
 
-
-
-
 class SpreadPicker(_Nodes):
     """For jobs that spread over attribute values or limit copies per value.
 
@@ -297,18 +301,14 @@ class SpreadPicker(_Nodes):
     (own sum + term of its combination) / (own number + 1 if that term is not 0).
     """
 
-    def __init__(
-        self, columns: Columns, terms: SpreadTerms, combination: Ints, allowed: Bools | None = None
-    ) -> None:
+    def __init__(self, columns: Columns, terms: SpreadTerms, combination: Ints, allowed: Bools | None = None) -> None:
         super().__init__(columns, allowed)
         self._spread = terms
         self._combination = combination
         self._combinations = terms.combinations
         self._heads = np.full((2, self._combinations), -np.inf)
         self._head_positions = np.full((2, self._combinations), -1, dtype=np.int64)
-        self._heaps: list[list[list[tuple[float, int]]]] = [
-            [[] for _ in range(self._combinations)] for _ in range(2)
-        ]
+        self._heaps: list[list[list[tuple[float, int]]]] = [[[] for _ in range(self._combinations)] for _ in range(2)]
         self._sort()
 
     def _kind(self, position: int) -> int:
@@ -349,11 +349,7 @@ class SpreadPicker(_Nodes):
         while heap:
             entry = heap[0]
             position = entry[1]
-            if (
-                self.open[position]
-                and self._kind(position) == kind
-                and -entry[0] == float(self.sums[position])
-            ):
+            if self.open[position] and self._kind(position) == kind and -entry[0] == float(self.sums[position]):
                 break
             heapq.heappop(heap)
         if heap and heap[0] < head:
@@ -414,10 +410,11 @@ class SpreadPicker(_Nodes):
         self._renew(position)
 
     def is_open(self, position: int) -> bool:
+        return bool(self.open[position]) and not self.is_blocked(position)
+
+    def is_blocked(self, position: int) -> bool:
         blocked = self._spread.blocked
-        return bool(self.open[position]) and (
-            blocked is None or not blocked[int(self._combination[position])]
-        )
+        return blocked is not None and bool(blocked[int(self._combination[position])])
 
     def totals(self) -> Floats:
         terms = self._spread.totals()[self._combination]

@@ -89,9 +89,7 @@ class Outcome:
 class Placer:
     """Places groups of one job one after the other, on one ledger."""
 
-    def __init__(
-        self, job: Job, ledger: Ledger, live: Sequence[Allocation], preempts: bool, spread: bool
-    ) -> None:
+    def __init__(self, job: Job, ledger: Ledger, live: Sequence[Allocation], preempts: bool, spread: bool) -> None:
         """live: allocations of the job that neither are terminal nor stop with certainty in this plan."""
         self.job = job
         self.ledger = ledger
@@ -332,7 +330,7 @@ class Run:
         if self.preemptor is None:
             self.preemptor = Preemptor(self.ask, self.ledger)
         only = self.chosen.position_of(self.ledger.fleet.row_of(request.node_id)) if request.node_id else None
-        shut: set[int] = set()
+        shut = {where for where, reason in self.noted.items() if reason == "distinct_hosts"}
         while True:
             found = self.preemptor.best(self.chosen, self.picker, shut, only)
             if found is None:
@@ -416,9 +414,11 @@ def evictions(blocks: Sequence[Block], offset: int) -> list[AllocStop]:
     """The stops of allocations pushed out, each naming (placement, position) of the copy that does it."""
     return [
         AllocStop(
-            alloc_id=victim, desired=Desired.EVICT, description=PREEMPTED,
+            alloc_id=victim,
+            desired=Desired.EVICT,
+            description=PREEMPTED,
             preempted_by_index=(offset + number, position),
-        )  # fmt: skip
+        )
         for number, block in enumerate(blocks)
         for position, victims in block.preempted.items()
         for victim in victims

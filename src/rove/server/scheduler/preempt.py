@@ -62,23 +62,19 @@ class Preemptor:
                 if priority > self.ask.job.priority - PRIORITY_GAP:
                     continue
                 usage = self.ledger.usage(alloc)
-                found.append(
-                    Victim(alloc, priority, (float(usage.cpu), float(usage.memory_mb), float(usage.disk_mb)))
-                )
+                found.append(Victim(alloc, priority, (float(usage.cpu), float(usage.memory_mb), float(usage.disk_mb))))
             found.sort(key=lambda victim: (victim.priority, victim.alloc.id))
             self._candidates[row] = found
         return [victim for victim in self._candidates[row] if victim.alloc.id not in self.ledger.freed]
 
-    def best(
-        self, chosen: Candidates, picker: Picker, shut: Collection[int], only: int | None
-    ) -> Found | None:
+    def best(self, chosen: Candidates, picker: Picker, shut: Collection[int], only: int | None) -> Found | None:
         """The node where pushing out costs least and fits best, or None.
 
         shut: positions that are no use. only: the one position allowed, None for any.
         """
         best: Found | None = None
         for position in range(len(chosen.rows)) if only is None else [only]:
-            if position < 0 or position in shut or not picker.is_usable(position):
+            if position < 0 or position in shut or picker.is_blocked(position):
                 continue
             found = self.on(chosen, picker, position)
             if found is not None and (best is None or found.score > best.score):
@@ -120,8 +116,7 @@ class Preemptor:
         own_sum, terms = picker.terms_of(position)
         # The picker's own fit score is of an over-full node: put the one after eviction in its place.
         over = [
-            1.0
-            - (float(columns.used[k][position]) + ask[k]) / max(float(columns.capacity[k][position]), 1.0)
+            1.0 - (float(columns.used[k][position]) + ask[k]) / max(float(columns.capacity[k][position]), 1.0)
             for k in (0, 1)
         ]
         own_sum += fit_score(after[0], after[1], columns.spread) - fit_score(over[0], over[1], columns.spread)

@@ -89,9 +89,7 @@ def reconcile(
     result = Decision(deployment_updates=cancellations)
     progress: dict[str, Progress] = {}
     for group in job.task_groups:
-        result.groups[group.name], progress[group.name] = _Group(
-            context, group, by_group.get(group.name, [])
-        ).decide()
+        result.groups[group.name], progress[group.name] = _Group(context, group, by_group.get(group.name, [])).decide()
     for name, left in by_group.items():
         if name not in result.groups:
             result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
@@ -384,9 +382,7 @@ class _Group:
         self.sorted.late_lost = [pair for pair in self.sorted.late_lost if pair[0].id not in gone]
         return [alloc for alloc in pool if alloc.id not in gone]
 
-    def _split_by_change(
-        self, pool: list[Allocation]
-    ) -> tuple[list[Allocation], list[Allocation], list[Allocation]]:
+    def _split_by_change(self, pool: list[Allocation]) -> tuple[list[Allocation], list[Allocation], list[Allocation]]:
         """(to be replaced, to be updated in place, already right) among those that stay where they are."""
         destructive, in_place, same = [], [], []
         for alloc in self.sorted.kept:
@@ -419,9 +415,7 @@ class _Group:
             self.out.stop(alloc, reasons.MIGRATING)
             if not alloc.desired_transition.migrate_disable_placement:
                 self.out.requests.append(
-                    Request(
-                        alloc.index, self._version_for(alloc, holding), alloc, preferred=self._preferred(alloc)
-                    )
+                    Request(alloc.index, self._version_for(alloc, holding), alloc, preferred=self._preferred(alloc))
                 )
         now = self.context.now
         for alloc in self.sorted.disconnecting:
@@ -429,9 +423,7 @@ class _Group:
             ends = unix_ns(now) + (rules.lost_after if rules else 0)
             followup = self.context.followups.at(ends, Trigger.MAX_DISCONNECT_TIMEOUT)
             self.out.annotations.append(
-                AllocAnnotation(
-                    alloc_id=alloc.id, client_status=AllocStatus.UNKNOWN, followup_eval_id=followup
-                )
+                AllocAnnotation(alloc_id=alloc.id, client_status=AllocStatus.UNKNOWN, followup_eval_id=followup)
             )
 
     def _fill(self, spare: int, pool: list[Allocation], holding: bool) -> None:
@@ -468,9 +460,7 @@ class _Group:
 
     def _fill_with_older(self, names: NameIndex, pool: list[Allocation], spare: int) -> None:
         """While a roll-out is held, missing copies are made of the version that the others run."""
-        older = Counter(
-            alloc.job_version for alloc in pool if alloc.job is not None and not is_of(alloc, self.job)
-        )
+        older = Counter(alloc.job_version for alloc in pool if alloc.job is not None and not is_of(alloc, self.job))
         if not older or self.paused:
             return
         version = older.most_common(1)[0][0]
@@ -518,15 +508,11 @@ class _Group:
         for alloc, when in later:
             if not alloc.followup_eval_id:
                 followup = self.context.followups.at(when, Trigger.ALLOC_FAILURE)
-                self.out.annotations.append(
-                    AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup)
-                )
+                self.out.annotations.append(AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup))
         for alloc, when in (*self.sorted.late_lost, *self.sorted.unknown):
             if not alloc.followup_eval_id and when > unix_ns(self.context.now):
                 followup = self.context.followups.at(when, Trigger.MAX_DISCONNECT_TIMEOUT)
-                self.out.annotations.append(
-                    AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup)
-                )
+                self.out.annotations.append(AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup))
 
 
 def _is_replaced(alloc: Allocation) -> bool:

@@ -79,9 +79,7 @@ def next_tracker(alloc: Allocation, policy: ReschedulePolicy | None, now: float)
         events = events[-(KEPT_EVENTS_UNLIMITED - 1) :]
     found = due(alloc, policy, now)
     delay = found.delay if found else (policy.delay if policy else 0)
-    event = RescheduleEvent(
-        reschedule_time=at, prev_alloc_id=alloc.id, prev_node_id=alloc.node_id, delay=delay
-    )
+    event = RescheduleEvent(reschedule_time=at, prev_alloc_id=alloc.id, prev_node_id=alloc.node_id, delay=delay)
     return RescheduleTracker(events=(*events, event), last_reschedule="ok")
 
 

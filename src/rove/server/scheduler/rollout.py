@@ -66,11 +66,7 @@ def current(deployment: Deployment | None, job: Job | None) -> tuple[Deployment 
 def _cancel(deployment: Deployment, description: str) -> list[DeploymentUpdate]:
     if not deployment.is_active:
         return []
-    return [
-        DeploymentUpdate(
-            deployment_id=deployment.id, status=DeploymentStatus.CANCELLED, description=description
-        )
-    ]
+    return [DeploymentUpdate(deployment_id=deployment.id, status=DeploymentStatus.CANCELLED, description=description)]
 
 
 def new_deployment(
@@ -82,11 +78,7 @@ def new_deployment(
     }
     if not taking_part:
         return None
-    groups = {
-        name: _new_group(group, now)
-        for name, group in progress.items()
-        if group.strategy and group.total > 0
-    }
+    groups = {name: _new_group(group, now) for name, group in progress.items() if group.strategy and group.total > 0}
     canary_groups = [group for group in groups.values() if group.desired_canaries]
     description = IN_PROGRESS
     if canary_groups:
@@ -127,8 +119,4 @@ def finished(deployment: Deployment, progress: dict[str, Progress]) -> list[Depl
             return []
         if group.healthy_allocs < max(group.desired_total, group.desired_canaries):
             return []
-    return [
-        DeploymentUpdate(
-            deployment_id=deployment.id, status=DeploymentStatus.SUCCESSFUL, description=SUCCESSFUL
-        )
-    ]
+    return [DeploymentUpdate(deployment_id=deployment.id, status=DeploymentStatus.SUCCESSFUL, description=SUCCESSFUL)]

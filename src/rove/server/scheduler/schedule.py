@@ -15,14 +15,15 @@ from rove.structs.plan import (
     AllocStop,
     DesiredUpdates,
     InPlaceUpdate,
+    Placement,
     Plan,
     SchedulerResult,
 )
 
 from .asks import Ask, ask_of
+from .conditions import holds, is_unique
 from .decision import Decision, GroupDecision
 from .feasible import class_obstacle, datacenter_matches
-from .conditions import holds, is_unique
 from .ledger import Ledger
 from .place import Outcome, Placer, evictions
 from .reconcile import reconcile
@@ -80,9 +81,7 @@ def carry_out(
                 ledger.free(alloc)
         live = [alloc for alloc in allocs if not alloc.is_terminal and alloc.id not in stopping]
         configuration = view.scheduler_configuration()
-        placer = Placer(
-            job, ledger, live, preempts(job, configuration), configuration.scheduler_algorithm == "spread"
-        )
+        placer = Placer(job, ledger, live, preempts(job, configuration), configuration.scheduler_algorithm == "spread")
         place = place_system if is_system else Placer.place
         for name, group in decision.groups.items():
             if group.wanted:
@@ -112,10 +111,14 @@ def preempts(job: Job, configuration: SchedulerConfiguration) -> bool:
 
 
 def _result(
-    evaluation: Evaluation, view: View, job: Job | None, decision: Decision,
-    outcomes: dict[str, Outcome], ids: Sequence[str],
+    evaluation: Evaluation,
+    view: View,
+    job: Job | None,
+    decision: Decision,
+    outcomes: dict[str, Outcome],
+    ids: Sequence[str],
 ) -> SchedulerResult:
-    placements = []
+    placements: list[Placement] = []
     stops: list[AllocStop] = []
     in_place: list[InPlaceUpdate] = []
     updates: dict[str, DesiredUpdates] = {}
@@ -129,14 +132,14 @@ def _result(
         takes_part = decision.deployment_id and group.join_deployment
         for block in outcome.blocks:
             joins = takes_part and job is not None and block.job.version == job.version
-            placements.append(
-                block.placement(ids, evaluation.id, decision.deployment_id if joins else "")
-            )
+            placements.append(block.placement(ids, evaluation.id, decision.deployment_id if joins else ""))
         in_place += [
             InPlaceUpdate(
-                alloc_id=alloc.id, job_version=job.version if job else 0, eval_id=evaluation.id,
+                alloc_id=alloc.id,
+                job_version=job.version if job else 0,
+                eval_id=evaluation.id,
                 deployment_id=decision.deployment_id if takes_part else "",
-            )  # fmt: skip
+            )
             for alloc in group.in_place
         ]
         updates[name] = msgspec.structs.replace(group.updates, preemptions=len(outcome.victims))
@@ -193,4 +196,3 @@ def suits(ask: Ask, node: Node, index: int = 0) -> bool:
     if class_obstacle(ask, node, max(index, 0)):
         return False
     return all(holds(c, node, job.region) for c in ask.constraints if is_unique(c))
-

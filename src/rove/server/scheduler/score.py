@@ -89,9 +89,7 @@ class Columns:
 
     def binpack(self) -> Floats:
         """The fit score of every node."""
-        free = [
-            1.0 - (self.used[k] + self.ask[k]) / np.maximum(self.capacity[k], 1.0) for k in (0, 1)
-        ]
+        free = [1.0 - (self.used[k] + self.ask[k]) / np.maximum(self.capacity[k], 1.0) for k in (0, 1)]
         return fit_scores(free[0], free[1], self.spread)
 
     def own_scores(self) -> tuple[Floats, Floats]:

@@ -158,9 +158,7 @@ class _SystemGroup:
             ends = unix_ns(self.context.now) + (rules.lost_after if rules else 0)
             followup = self.context.followups.at(ends, Trigger.MAX_DISCONNECT_TIMEOUT)
             self.out.annotations.append(
-                AllocAnnotation(
-                    alloc_id=alloc.id, client_status=AllocStatus.UNKNOWN, followup_eval_id=followup
-                )
+                AllocAnnotation(alloc_id=alloc.id, client_status=AllocStatus.UNKNOWN, followup_eval_id=followup)
             )
 
     def _split(
@@ -225,9 +223,7 @@ class _SystemGroup:
         chosen = destructive[: max(limit, 0)]
         for alloc in chosen:
             stop = AllocStop(alloc_id=alloc.id, description=reasons.UPDATING)
-            self.out.requests.append(
-                Request(0, self.job, alloc, canary=waiting, stop=stop, node_id=alloc.node_id)
-            )
+            self.out.requests.append(Request(0, self.job, alloc, canary=waiting, stop=stop, node_id=alloc.node_id))
         return len(chosen)
 
 

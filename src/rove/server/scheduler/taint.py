@@ -80,11 +80,11 @@ def sort_allocs(allocs: Iterable[Allocation], job: Job, node_of: NodeOf, now: fl
 
 def _sort_one(found: Sorted, alloc: Allocation, node: Node | None, now: float) -> None:
     status = alloc.client_status
-    if last_client_status(alloc)[0] == AllocStatus.UNKNOWN and status is not AllocStatus.UNKNOWN:
-        # It has spoken again: whatever it says now, somebody has to choose between it and its stand-in.
-        if status in (AllocStatus.RUNNING, AllocStatus.PENDING) and not _is_bad(node):
-            found.reconnecting.append(alloc)
-            return
+    spoke_again = status is not AllocStatus.UNKNOWN and last_client_status(alloc)[0] == AllocStatus.UNKNOWN
+    if spoke_again and status in (AllocStatus.RUNNING, AllocStatus.PENDING) and not _is_bad(node):
+        # Somebody has to choose between it and its stand-in.
+        found.reconnecting.append(alloc)
+        return
     if status is AllocStatus.COMPLETE or status is AllocStatus.LOST:
         if status is AllocStatus.LOST and alloc.next_allocation == "":
             found.lost.append(alloc)

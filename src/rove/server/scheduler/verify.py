@@ -2,17 +2,236 @@
 
 from __future__ import annotations
 
-from rove.structs.plan import Plan
+from collections import Counter, defaultdict
+from collections.abc import Collection
 
-from .view import View
+import msgspec
+import numpy as np
+
+from rove.structs.alloc import Desired
+from rove.structs.node import NodeStatus
+from rove.structs.plan import AllocStop, InPlaceUpdate, Placement, Plan
+from rove.structs.resources import AllocatedResources, ports_of, usage_of
+
+from .devices import devices_in_use
+from .ledger import cores_of, parse_ports
+from .view import Bools, Fleet, Floats, Ints, View
+
+EPSILON = 1e-6
 
 
 def verify(plan: Plan, view: View) -> tuple[Plan, bool]:
     """The part of `plan` that still holds on `view`, and whether that is all of it.
 
     Placements are dropped node by node: a node that is gone, not ready, or has no room (CPU, memory,
-    disk, ports, devices) loses all its new copies of this plan; with `all_at_once` everything new is
-    dropped if anything is. Placements of a job version or deployment that is gone are dropped. Stops
-    and annotations always stay.
+    disk, ports, devices, cores) loses all its new copies of this plan; with `all_at_once` everything
+    new is dropped if anything is. Placements of a job version or deployment that is gone are dropped, and
+    so are evictions made for a copy that was dropped. All other stops, and annotations, always stay.
     """
-    return plan, True
+    if not plan.placements and not plan.in_place:
+        return plan, True
+    keep = [_is_wanted(plan, placement, view) for placement in plan.placements]
+    in_place = tuple(update for update in plan.in_place if _may_stay(plan, update, view))
+    fleet = view.fleet()
+    rows = [_rows(placement, fleet) for placement in plan.placements]
+    bad = _bad_rows(plan, view, fleet, rows, keep)
+    masks: list[Bools] = []
+    for placement, where, wanted in zip(plan.placements, rows, keep, strict=True):
+        good = np.full(len(placement), wanted)
+        if wanted:
+            good &= where >= 0
+            if bad:
+                good &= ~np.isin(where, list(bad))
+        masks.append(good)
+    everything = all(bool(mask.all()) for mask in masks) and len(in_place) == len(plan.in_place)
+    if everything:
+        return plan, True
+    if plan.all_at_once:
+        masks = [np.zeros(len(mask), bool) for mask in masks]
+    return _cut(plan, masks, in_place), False
+
+
+def _is_wanted(plan: Plan, placement: Placement, view: View) -> bool:
+    """True if the job version and the deployment of a placement still are what they were."""
+    job = view.job(placement.namespace, placement.job_id)
+    if job is None or job.stop:
+        return False
+    if plan.job is not None and job.create_index != plan.job.create_index and plan.job.create_index:
+        return False
+    if view.job_version(placement.namespace, placement.job_id, placement.job_version) is None:
+        return False
+    return _deployment_lives(plan, placement.deployment_id, placement.namespace, placement.job_id, view)
+
+
+def _deployment_lives(plan: Plan, deployment_id: str, namespace: str, job_id: str, view: View) -> bool:
+    if not deployment_id or (plan.deployment is not None and plan.deployment.id == deployment_id):
+        return True
+    newest = view.latest_deployment(namespace, job_id)
+    return newest is not None and newest.id == deployment_id and newest.is_active
+
+
+def _may_stay(plan: Plan, update: InPlaceUpdate, view: View) -> bool:
+    if plan.job is None:
+        return False
+    job = view.job(plan.job.namespace, plan.job.id)
+    if job is None or job.stop:
+        return False
+    return view.job_version(job.namespace, job.id, update.job_version) is not None and _deployment_lives(
+        plan, update.deployment_id, job.namespace, job.id, view
+    )
+
+
+def _rows(placement: Placement, fleet: Fleet) -> Ints:
+    """The fleet row of every copy; -1 where the node is gone or not ready."""
+    found = [fleet.row_of(node_id) for node_id in placement.node_ids]
+    rows = np.array([-1 if row is None else row for row in found], dtype=np.int64)
+    if len(rows):
+        rows[rows >= 0] = np.where(fleet.ready[rows[rows >= 0]], rows[rows >= 0], -1)
+    found_rows: Ints = rows[np.frombuffer(placement.nodes, "<i4")]
+    return found_rows
+
+
+def _bad_rows(plan: Plan, view: View, fleet: Fleet, rows: list[Ints], keep: list[bool]) -> set[int]:
+    """Nodes on which the plan's new copies do not all have what they need."""
+    size = len(fleet.ids)
+    asked: list[Floats] = [np.zeros(size) for _ in range(3)]
+    close: dict[int, list[tuple[Placement, int]]] = defaultdict(list)
+    for placement, where, wanted in zip(plan.placements, rows, keep, strict=True):
+        if not wanted or not len(where):
+            continue
+        _add_asks(asked, placement, where, size)
+        for position in {*placement.ports, *placement.own_resources}:
+            if where[position] >= 0:
+                close[int(where[position])].append((placement, position))
+    touched = np.flatnonzero((asked[0] > 0) | (asked[1] > 0) | (asked[2] > 0))
+    full = np.zeros(len(touched), bool)
+    for k, (used, capacity) in enumerate(
+        ((fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk))
+    ):
+        full |= used[touched] + asked[k][touched] > capacity[touched] + EPSILON
+    bad: set[int] = set()
+    stopping = {stop.alloc_id for stop in plan.stops} if (len(touched) and full.any()) or close else set()
+    for row in touched[full].tolist():
+        if not _fits_after_stops(row, asked, fleet, view, stopping):
+            bad.add(row)
+    for row, copies in close.items():
+        if row not in bad and not _details_fit(row, copies, fleet, view, stopping):
+            bad.add(row)
+    return bad
+
+
+def _add_asks(asked: list[Floats], placement: Placement, where: Ints, size: int) -> None:
+    """Add what the copies of a placement take, by fleet row."""
+    usage = usage_of(placement.resources)
+    good = where[where >= 0]
+    counts = np.bincount(good, minlength=size).astype(np.float64)
+    asked[0] += counts * usage.cpu
+    asked[1] += counts * usage.memory_mb
+    asked[2] += counts * usage.disk_mb
+    for position, resources in placement.own_resources.items():
+        row = int(where[position])
+        if row >= 0:
+            own = usage_of(resources)
+            asked[0][row] += own.cpu - usage.cpu
+            asked[1][row] += own.memory_mb - usage.memory_mb
+            asked[2][row] += own.disk_mb - usage.disk_mb
+
+
+def _fits_after_stops(row: int, asked: list[Floats], fleet: Fleet, view: View, stopping: Collection[str]) -> bool:
+    """Whether the copies fit once the plan's own stops on the node are counted."""
+    freed = [0, 0, 0]
+    for alloc in view.allocs_of_node(fleet.ids[row]):
+        if alloc.id in stopping:
+            usage = usage_of(alloc.allocated_resources)
+            freed[0] += usage.cpu
+            freed[1] += usage.memory_mb
+            freed[2] += usage.disk_mb
+    columns = (
+        (fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk)
+    )  # fmt: skip
+    return all(
+        float(used[row]) - freed[k] + float(asked[k][row]) <= float(capacity[row]) + EPSILON
+        for k, (used, capacity) in enumerate(columns)
+    )
+
+
+def _details_fit(
+    row: int, copies: list[tuple[Placement, int]], fleet: Fleet, view: View, stopping: Collection[str]
+) -> bool:
+    """Whether ports, devices and cores of the copies are free on the node."""
+    node = view.node(fleet.ids[row])
+    if node is None or node.status is not NodeStatus.READY:
+        return False
+    taken = view.ports_of_node(node.id)
+    own: Counter[int] = Counter()
+    clash: set[int] = set()
+    for placement, position in copies:
+        for port in placement.ports.get(position, ()):
+            if port.ignore_collision:
+                continue
+            own[port.value] += 1
+            if port.value in taken:
+                clash.add(port.value)
+    if any(many > 1 for many in own.values()):
+        return False
+    resources = [p.own_resources[i] for p, i in copies if i in p.own_resources]
+    if not clash and not resources:
+        return True
+    staying = [alloc for alloc in view.allocs_of_node(node.id) if alloc.id not in stopping]
+    held = {port.value for alloc in staying for port in ports_of(alloc.allocated_resources)}
+    held |= parse_ports(node.reserved_resources.networks.reserved_host_ports)
+    if clash & held:
+        return False
+    return _own_fit(resources, devices_in_use(staying), cores_of(staying))
+
+
+def _own_fit(resources: list[AllocatedResources], devices: set[tuple[str, str, str, str]], cores: set[int]) -> bool:
+    for given in resources:
+        for task in given.tasks.values():
+            mine = {(d.vendor, d.type, d.name, one) for d in task.devices for one in d.device_ids}
+            if mine & devices or set(task.cpu.reserved_cores) & cores:
+                return False
+            devices |= mine
+            cores |= set(task.cpu.reserved_cores)
+    return True
+
+
+def _cut(plan: Plan, masks: list[Bools], in_place: tuple[InPlaceUpdate, ...]) -> Plan:
+    """The plan with only the copies that the masks keep."""
+    placements: list[Placement] = []
+    moved: dict[tuple[int, int], tuple[int, int]] = {}
+    for number, (placement, mask) in enumerate(zip(plan.placements, masks, strict=True)):
+        kept = np.flatnonzero(mask)
+        if not len(kept):
+            continue
+        for new, old in enumerate(kept.tolist()):
+            if placement.preempted:
+                moved[number, old] = (len(placements), new)
+        placements.append(placement if len(kept) == len(placement) else take(placement, kept))
+    stops: list[AllocStop] = []
+    for stop in plan.stops:
+        if stop.preempted_by_index is None or stop.desired is not Desired.EVICT:
+            stops.append(stop)
+        elif stop.preempted_by_index in moved:
+            stops.append(msgspec.structs.replace(stop, preempted_by_index=moved[stop.preempted_by_index]))
+    return msgspec.structs.replace(plan, placements=tuple(placements), stops=tuple(stops), in_place=in_place)
+
+
+def take(placement: Placement, positions: Ints) -> Placement:
+    """The copies at `positions` (rising) of a placement."""
+    nodes = np.frombuffer(placement.nodes, "<i4")[positions]
+    used, numbers = np.unique(nodes, return_inverse=True)
+    new = {old: number for number, old in enumerate(positions.tolist())}
+    scores = np.frombuffer(placement.scores, "<f4")
+    return msgspec.structs.replace(
+        placement,
+        node_ids=tuple(placement.node_ids[number] for number in used.tolist()),
+        nodes=numbers.reshape(-1).astype("<i4").tobytes(),
+        indexes=np.frombuffer(placement.indexes, "<i4")[positions].tobytes(),
+        scores=scores[positions].tobytes() if len(scores) else b"",
+        own_resources={new[i]: value for i, value in placement.own_resources.items() if i in new},
+        ports={new[i]: value for i, value in placement.ports.items() if i in new},
+        previous={new[i]: value for i, value in placement.previous.items() if i in new},
+        trackers={new[i]: value for i, value in placement.trackers.items() if i in new},
+        preempted={new[i]: value for i, value in placement.preempted.items() if i in new},
+    )

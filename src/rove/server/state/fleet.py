@@ -1,4 +1,4 @@
-"""All nodes as columns, kept up to date at commit. Implements `scheduler.view.Fleet`.
+"""All nodes as columns, kept up to date at commit. `FleetView` satisfies `scheduler.view.Fleet`.
 
 Columns are never changed once a snapshot holds them: a `FleetDraft` copies what it is about to write,
 once a transaction.
@@ -7,6 +7,7 @@ once a transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,39 @@ class Names:
         return number
 
 
+@dataclass(slots=True)
+class FleetView:
+    """All nodes as a scheduler sees them; see `scheduler.view.Fleet`.
+
+    `ready`, `used_*` and `alloc_count` are the caller's own to write; the other columns are shared.
+    """
+
+    ids: Sequence[str]
+    ready: Bools
+    cpu: Floats
+    memory: Floats
+    disk: Floats
+    used_cpu: Floats
+    used_memory: Floats
+    used_disk: Floats
+    alloc_count: Ints
+    class_of: Ints
+    classes: Sequence[str]
+    class_example: Mapping[int, int]
+    datacenter_of: Ints
+    datacenters: Sequence[str]
+    pool_of: Ints
+    pools: Sequence[str]
+    rows: Map[str, int]
+
+    def row_of(self, node_id: str) -> int | None:
+        """The row of a node, or None."""
+        row: int | None = self.rows.get(node_id)
+        return row
+
+
 class FleetColumns:
-    """One row a node. `used_*`, `alloc_count` and `ready` of `copy()` are the caller's to write."""
+    """One row a node, as the tables hold it."""
 
     __slots__ = (
         "_class_example", "_class_names", "_datacenter_names", "_pool_names", "_rows", "alloc_count", "class_of",
@@ -65,24 +97,8 @@ class FleetColumns:
         self.datacenter_of: Ints = np.zeros(0, dtype=np.int64)
         self.pool_of: Ints = np.zeros(0, dtype=np.int64)
 
-    @property
-    def classes(self) -> Sequence[str]:
-        """Computed class by number."""
-        return self._class_names.names
-
-    @property
-    def datacenters(self) -> Sequence[str]:
-        """Datacenter by number."""
-        return self._datacenter_names.names
-
-    @property
-    def pools(self) -> Sequence[str]:
-        """Node pool by number."""
-        return self._pool_names.names
-
-    @property
-    def class_example(self) -> Mapping[int, int]:
-        """A row that has the class, for every class that any node has."""
+    def examples(self) -> dict[int, int]:
+        """A row that has the class, for every class that any node has. Worked out once."""
         if self._class_example is None:
             rows = np.flatnonzero(np.array([bool(node_id) for node_id in self.ids], dtype=np.bool_))
             numbers, first = np.unique(self.class_of[rows], return_index=True)
@@ -94,17 +110,27 @@ class FleetColumns:
         row: int | None = self._rows.get(node_id)
         return row
 
-    def copy(self) -> FleetColumns:
-        """The same columns; what a scheduler writes proposals into is copied, the rest shared."""
-        other = self.share()
-        other.ready = self.ready.copy()
-        other.used_cpu = self.used_cpu.copy()
-        other.used_memory = self.used_memory.copy()
-        other.used_disk = self.used_disk.copy()
-        other.alloc_count = self.alloc_count.copy()
-        other.class_example  # noqa: B018  (worked out once, on the shared original's behalf)
-        self._class_example = other._class_example
-        return other
+    def view(self) -> FleetView:
+        """The columns for a scheduler."""
+        return FleetView(
+            ids=self.ids,
+            ready=self.ready.copy(),
+            cpu=self.cpu,
+            memory=self.memory,
+            disk=self.disk,
+            used_cpu=self.used_cpu.copy(),
+            used_memory=self.used_memory.copy(),
+            used_disk=self.used_disk.copy(),
+            alloc_count=self.alloc_count.copy(),
+            class_of=self.class_of,
+            classes=self._class_names.names,
+            class_example=self.examples(),
+            datacenter_of=self.datacenter_of,
+            datacenters=self._datacenter_names.names,
+            pool_of=self.pool_of,
+            pools=self._pool_names.names,
+            rows=self._rows,
+        )
 
     def share(self) -> FleetColumns:
         """The same columns, none copied."""

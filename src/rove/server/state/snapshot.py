@@ -27,7 +27,7 @@ from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 
 from .allocs import spec_at
 from .blocks import AllocChange, Block, id_bytes, reported_of, split
-from .fleet import FleetColumns
+from .fleet import FleetView
 from .jobs import summary_of
 from .postings import EMPTY
 from .settings import BUILT_IN_NAMESPACE, BUILT_IN_POOLS
@@ -141,9 +141,9 @@ class Snapshot:
         """A node."""
         return self._tables.nodes.get(node_id)
 
-    def fleet(self) -> FleetColumns:
-        """All nodes as columns. Ready and used columns are the caller's to write; the others are shared."""
-        return self._tables.fleet.copy()
+    def fleet(self) -> FleetView:
+        """All nodes as columns. What a scheduler proposes into is the caller's own copy; the rest is shared."""
+        return self._tables.fleet.view()
 
     def ports_of_node(self, node_id: str) -> frozenset[int]:
         """Host ports held by allocations that are not client-terminal, and those reserved for the host."""

@@ -1,0 +1,193 @@
+"""Tasks outlive the agent: the next one finds them, and restarts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from rove.client.drivers.base import Exit
+from rove.structs.job import JobType
+from rove.testing.node_agent import World, a_job, a_task, an_alloc, fast_restarts, until
+
+
+async def saved(world: World, *allocs: object) -> None:
+    """Wait until the newest agent has the handles of all running tasks on disk."""
+    client = world.agents[-1]
+    await until(lambda: all(task.record.handle for runner in client.runners.values() for task in runner.tasks.values()))
+    await client.state.save_record("flush", next(iter(client.runners.values())).record)
+    await client.state.forget("flush")
+
+
+async def test_running_tasks_are_found_again_without_a_restart(world: World) -> None:
+    client = await world.agent()
+    allocs = [an_alloc(a_job(), number) for number in range(5)]
+    await world.server.send(*allocs)
+    for alloc in allocs:
+        await world.server.until_status(alloc, "running")
+    await saved(world)
+    started = {alloc.id: world.server.newest[alloc.id].task_states["main"].started_at for alloc in allocs}
+    await world.kill(client)
+
+    again = await world.agent()
+    assert again.node.id == client.node.id
+    assert set(world.server.registrations[-1].alloc_ids) == {alloc.id for alloc in allocs}
+    before = len(world.server.updates)
+    await until(lambda: len(world.server.updates) >= before + 5)
+    assert len(world.machine.starts) == 5
+    for alloc in allocs:
+        state = (await world.server.until_status(alloc, "running")).task_states["main"]
+        assert state.restarts == 0
+        assert state.started_at == started[alloc.id]
+
+
+async def test_an_exit_that_happened_meanwhile_is_reported_with_its_code(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(restart_policy=fast_restarts(attempts=0)), job_type=JobType.BATCH))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await saved(world)
+    await world.kill(client)
+    world.machine.tasks[f"{alloc.id}/main"].end(Exit(code=42))
+
+    await world.agent()
+    update = await world.server.until_status(alloc, "failed")
+    terminated = [event for event in update.task_states["main"].events if event.type == "Terminated"]
+    assert [event.details["exit_code"] for event in terminated] == ["42"]
+    assert len(world.machine.starts) == 1
+
+
+async def test_a_task_that_is_gone_without_a_trace_is_restarted_by_its_policy(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(restart_policy=fast_restarts())))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await saved(world)
+    await world.kill(client)
+    world.machine.tasks.clear()
+
+    await world.agent()
+    await until(lambda: len(world.machine.starts) == 2)
+    await until(lambda: "Failed Restoring Task" in world.server.event_types(alloc))
+    assert (await world.server.until_status(alloc, "running")).task_states["main"].restarts == 1
+
+
+async def test_a_job_stopped_while_the_agent_was_away_is_stopped_when_it_is_back(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await saved(world)
+    await world.kill(client)
+    world.server.allocs[alloc.id] = msgspec.structs.replace(alloc, desired_status="stop", modify_index=20)
+
+    await world.agent()
+    await world.server.until_status(alloc, "complete")
+    assert not world.machine.running
+
+
+async def test_what_the_server_no_longer_knows_is_ended_and_removed(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await saved(world)
+    await world.kill(client)
+    world.server.allocs.clear()
+
+    again = await world.agent()
+    await until(lambda: not again.runners and not world.machine.running)
+    await until(lambda: not (world.data_dir / "alloc" / alloc.id).exists())
+    await until(lambda: not list((world.data_dir / "client" / "allocs").iterdir()))
+
+
+async def test_a_directory_that_nobody_owns_is_removed(world: World) -> None:
+    stray = world.data_dir / "alloc" / "11111111-0000-4000-8000-000000000000"
+    (stray / "alloc").mkdir(parents=True)
+    await world.agent()
+    await until(lambda: not stray.exists())
+
+
+async def test_sequence_numbers_rise_over_a_restart(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    last = (await world.server.until_status(alloc, "running")).sequence
+    await saved(world)
+    await world.kill(client)
+    await world.agent()
+    await until(lambda: world.server.updates[-1].sequence > last)
+
+
+async def test_an_end_is_not_repeated_after_a_restart(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(config={"run_for": "1ms"}), job_type=JobType.BATCH))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "complete")
+    await until(client.runners[alloc.id].ended.is_set)
+    await world.kill(client)
+    again = await world.agent()
+    await until(again.runners[alloc.id].ended.is_set)
+    assert len(world.machine.starts) == 1
+
+
+async def test_a_graceful_stop_leaves_tasks_running(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await client.stop()
+    world.agents.remove(client)
+    assert world.machine.running == [f"{alloc.id}/main"]
+    await world.agent()
+    await until(lambda: world.server.status(alloc) == "running")
+    assert len(world.machine.starts) == 1
+
+
+async def test_a_draining_stop_ends_tasks_and_reports_it(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await client.stop(drain=True)
+    world.agents.remove(client)
+    assert world.server.status(alloc) == "complete"
+    assert not world.machine.running
+
+
+async def test_in_dev_mode_nothing_outlives_the_agent(world: World) -> None:
+    client = await world.agent(destroy_on_shutdown=True)
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await client.stop()
+    world.agents.remove(client)
+    assert not world.machine.running
+    assert not (world.data_dir / "alloc" / alloc.id).exists()
+
+
+async def test_a_wait_before_a_restart_goes_on_after_the_agent_is_back(world: World) -> None:
+    client = await world.agent()
+    policy = fast_restarts(attempts=5, delay=3600 * 1_000_000_000)
+    alloc = an_alloc(a_job(a_task(config={"run_for": "1ms", "exit_code": 1}, restart_policy=policy)))
+    await world.server.send(alloc)
+    await until(lambda: world.server.newest.get(alloc.id) and "Restarting" in world.server.event_types(alloc))
+    await client.stop()
+    world.agents.remove(client)
+    await world.agent()
+    await until(lambda: len(world.machine.starts) == 2)
+
+
+async def test_a_kill_at_any_moment_of_a_start_leaves_one_task_or_none_to_find(world: World) -> None:
+    for number in range(30):
+        client = await world.agent()
+        alloc = an_alloc(a_job(), number)
+        await world.server.send(alloc)
+        for _ in range(number):
+            await asyncio.sleep(0)
+        await world.kill(client)
+        again = await world.agent()
+        await world.server.until_status(alloc, "running")
+        assert world.machine.starts.count(f"{alloc.id}/main") == 1
+        await saved(world)
+        await world.kill(again)
