@@ -81,7 +81,7 @@ async def test_an_allocation_that_the_server_gave_up_is_reported_running_again(w
 async def test_what_must_not_run_alone_stops_when_its_time_is_up(world: World) -> None:
     client = await world.agent()
     strict = an_alloc(a_job(disconnect=DisconnectStrategy(stop_on_client_after=20_000_000)), 1)
-    free = an_alloc(a_job(), 2)
+    free = an_alloc(a_job(version=1), 2)
     await world.server.send(strict, free)
     await world.server.until_status(strict, "running")
     await world.server.until_status(free, "running")

@@ -113,7 +113,7 @@ async def test_a_replacement_waits_until_its_predecessor_has_let_go(world: World
     old = an_alloc(a_job(slow), 1)
     await world.server.send(old)
     await world.server.until_status(old, "running")
-    new = an_alloc(a_job(), 2, previous_allocation=old.id)
+    new = an_alloc(a_job(version=1), 2, previous_allocation=old.id)
     stopped = msgspec.structs.replace(old, desired_status="stop", modify_index=20)
     await world.server.send(new, stopped)
     assert world.machine.starts == [f"{old.id}/main"]

@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from rove.ports import Clock
+from rove.ports.real import RealClock
 from rove.structs.alloc import Allocation
 from rove.structs.deployment import Deployment
 from rove.structs.evaluation import Evaluation
@@ -255,6 +257,7 @@ class Backend:
     authorizer: Authorizer | None = None
     response_headers: dict[str, str] = dataclasses.field(default_factory=dict)
     body_limit: int = 16 * MIB
+    clock: Clock = dataclasses.field(default_factory=RealClock)
     region_addresses: Callable[[str], Sequence[str]] | None = None
     """HTTP addresses (host:port) of servers in another region."""
     regions: Callable[[], Sequence[str]] | None = None

@@ -152,6 +152,23 @@ async def node_gc(call: Call) -> Reply:
     return Reply({}, is_read=False)
 
 
+class MetaReply(Noun, frozen=True, kw_only=True):
+    """A node's meta: all of it, and where each part is from."""
+
+    meta: dict[str, str]
+    dynamic: dict[str, str] = {}
+    static: dict[str, str] = {}
+
+
+async def read_meta(call: Call) -> Reply:
+    """A node's meta."""
+    node_id = asked_node(call) or (call.client.node_id if call.client else "")
+    node = call.store.snapshot().node(node_id)
+    if node is None:
+        raise unknown("node", node_id)
+    return Reply(MetaReply(meta=node.meta, static=node.meta))
+
+
 async def file_list(call: Call) -> Reply:
     """Entries of a directory in an allocation's folder."""
     alloc_id = call.ids["alloc_id"]
@@ -262,7 +279,7 @@ async def _with_heartbeats(stream: NodeStream) -> AsyncIterator[bytes]:
             receiving = receiving or asyncio.ensure_future(stream.receive())
             done, _ = await asyncio.wait({receiving}, timeout=HEARTBEAT_S)
             if not done:
-                    yield b"{}\n"
+                yield b"{}\n"
                 continue
             finished, receiving = receiving, None
             data = finished.result()
@@ -333,6 +350,14 @@ def _fs_route(verb: str, handler: Any, summary: str, *query: str, **more: Any) -
 ROUTES = (
     _alloc_route(READ, "stats", alloc_stats, "Usage of an allocation", query=("task",), capability="read-job"),
     _alloc_route(READ, "checks", alloc_checks, "Checks of an allocation", capability="read-job"),
+    Route(
+        methods=READ,
+        path="/v1/allocation/{alloc_id}/checks",
+        handler=alloc_checks,
+        summary="Checks of an allocation",
+        place=Place.NODE,
+        capability="read-job",
+    ),
     _alloc_route(WRITE, "restart", restart, "Restart tasks", body=RestartBody, capability="alloc-lifecycle"),
     _alloc_route(WRITE, "signal", send_signal, "Signal tasks", body=SignalBody, capability="alloc-lifecycle"),
     _alloc_route(("GET", "PUT"), "gc", alloc_gc, "Clean up an allocation", capability="submit-job"),
@@ -361,6 +386,15 @@ ROUTES = (
         place=Place.NODE,
         query=("node_id",),
         capability="node:read",
+    ),
+    Route(
+        methods=READ,
+        path="/v1/client/metadata",
+        handler=read_meta,
+        summary="A node's meta",
+        query=("node_id",),
+        capability="node:read",
+        answer=MetaReply,
     ),
     Route(
         methods=READ,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from rove.errors import BadRequestError
 from rove.structs.alloc import Allocation, AllocStub
 from rove.structs.base import Noun
 from rove.structs.evaluation import Evaluation
@@ -16,6 +17,8 @@ from .missing import unknown
 from .reading import read, read_page, snapshot_after
 from .routes import BLOCKING, LISTING, READ, Route
 from .shapes import EvalView, alloc_stub, eval_stub, eval_view
+
+MAX_DELETE = 7281
 
 
 class CountReply(Noun, frozen=True, kw_only=True):
@@ -102,7 +105,51 @@ async def allocations(call: Call) -> Reply:
     return await read_page(call, [("allocs.eval", eval_id)], items, shape, lambda a: (a.create_index, a.id))
 
 
+class DeleteBody(Noun, frozen=True, kw_only=True):
+    """Which evaluations to forget: these, or all that a filter keeps."""
+
+    eval_ids: list[str] = []
+    filter: str = ""
+
+
+async def delete(call: Call) -> Reply:
+    """Forget evaluations; only while the broker is paused, so that none of them is being worked on."""
+    from rove.server.state import Collect  # late: an agent that is no server does without the state
+
+    body = await call.body(DeleteBody)
+    if bool(body.eval_ids) == bool(body.filter):
+        raise BadRequestError("evaluation.delete", "name either EvalIDs or a Filter")
+    if len(body.eval_ids) > MAX_DELETE:
+        raise BadRequestError("evaluation.delete", f"more than {MAX_DELETE} evaluations at once")
+    snapshot = call.store.snapshot()
+    if not snapshot.scheduler_configuration().pause_eval_broker:
+        raise BadRequestError(
+            "evaluation.broker",
+            "evaluations are deleted only while the broker is paused",
+            fix="set PauseEvalBroker in the scheduler's configuration",
+        )
+    if body.filter:
+        wanted = parse_filter(body.filter)
+        ids = tuple(item.id for item in snapshot.evaluations("", call.list_namespace) if wanted(item))
+    else:
+        ids = tuple(body.eval_ids)
+        for eval_id in ids:
+            if snapshot.evaluation(eval_id) is None:
+                raise unknown("evaluation", eval_id)
+    index = await call.store.commit(Collect(evaluation_ids=ids)) if ids else call.store.index
+    return Reply(CountReply(count=len(ids), index=index), index, is_read=False)
+
+
 ROUTES = (
+    Route(
+        methods=("DELETE",),
+        path="/v1/evaluations",
+        handler=delete,
+        summary="Forget evaluations",
+        capability="management",
+        body=DeleteBody,
+        answer=CountReply,
+    ),
     Route(
         methods=READ,
         path="/v1/evaluations",

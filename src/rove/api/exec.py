@@ -12,9 +12,11 @@ from aiohttp import web
 from rove.errors import BadRequestError, RoveError
 from rove.structs.messages import ExecInput, ExecOutput, ExecRequest, Kind
 
+from .allocations import known_alloc
 from .backend import NodeStream
 from .call import Call, Reply
 from .client import find_node, open_stream
+from .missing import unknown
 from .routes import Place, Route
 
 MAX_MESSAGE = 1024 * 1024
@@ -59,7 +61,16 @@ _encode = msgspec.json.Encoder().encode
 
 async def run(call: Call) -> Reply | web.StreamResponse:
     """Run a command beside a task."""
-    request = exec_request(call)
+    return await serve_exec(call, exec_request(call))
+
+
+async def run_action(call: Call) -> Reply | web.StreamResponse:
+    """Run a command that the job names, beside a task of one of its allocations."""
+    return await serve_exec(call, action_request(call))
+
+
+async def serve_exec(call: Call, request: ExecRequest) -> Reply | web.StreamResponse:
+    """Carry a command's input and output between a WebSocket and the node."""
     with_handshake = call.flag("ws_handshake")
     if call.request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadRequestError("exec.websocket", "commands are run over a WebSocket", fix="send Upgrade: websocket")
@@ -97,6 +108,23 @@ def exec_request(call: Call) -> ExecRequest:
     if not command or len(command) > MAX_ARGUMENTS:
         raise BadRequestError("exec.command", f"a command has 1 to {MAX_ARGUMENTS} words")
     return ExecRequest(alloc_id=call.ids["alloc_id"], task=task, command=command, tty=call.flag("tty"))
+
+
+def action_request(call: Call) -> ExecRequest:
+    """The command behind an action's name. Raises `NotFoundError` for an unknown one."""
+    alloc_id, task, name = (call.query.get(key, "") for key in ("allocID", "task", "action"))
+    if not alloc_id or not task or not name:
+        raise BadRequestError("exec.action", "allocID, task and action must be named")
+    snapshot = call.store.snapshot()
+    alloc = known_alloc(snapshot, alloc_id)
+    job = snapshot.job_version(alloc.namespace, alloc.job_id, alloc.job_version)
+    group = job.group(alloc.task_group) if job is not None and job.id == call.ids["job_id"] else None
+    owner = group.task(task) if group is not None else None
+    action = next((action for action in owner.actions if action.name == name), None) if owner else None
+    if action is None:
+        raise unknown("action", name)
+    command = (action.command, *action.args)
+    return ExecRequest(alloc_id=alloc_id, task=task, command=command, tty=call.flag("tty"))
 
 
 async def _handshake(socket: web.WebSocketResponse) -> None:
@@ -179,6 +207,14 @@ async def _heartbeats(socket: web.WebSocketResponse) -> None:
 
 
 ROUTES = (
+    Route(
+        methods=("GET",),
+        path="/v1/job/{job_id}/action",
+        handler=run_action,
+        summary="Run a job's named command (WebSocket)",
+        capability="alloc-exec",
+        query=("allocID", "task", "action", "tty", "ws_handshake"),
+    ),
     Route(
         methods=("GET",),
         path="/v1/client/allocation/{alloc_id}/exec",

@@ -108,6 +108,16 @@ class DispatchReply(WriteReply, frozen=True, kw_only=True):
     job_create_index: int = 0
 
 
+class ActionStub(Noun, frozen=True, kw_only=True):
+    """A command that a task offers by name."""
+
+    name: str
+    command: str
+    args: tuple[str, ...]
+    task_name: str
+    task_group_name: str
+
+
 class ScaleBody(Noun, frozen=True, kw_only=True):
     """Change a group's count, or with no count only note an event."""
 
@@ -391,6 +401,29 @@ async def _dispatch(call: Call, body: DispatchBody) -> Reply:
 async def force_periodic(call: Call) -> Reply:
     """Launch a periodic job now."""
     return registered(await call.verb("force_periodic")(*_target(call)))
+
+
+async def actions(call: Call) -> Reply:
+    """Commands that the job's tasks offer by name."""
+    namespace, job_id = _target(call)
+    keys = [("job", namespace, job_id)]
+    return await read(call, keys, lambda snap: actions_of(_known_job(snap, namespace, job_id)))
+
+
+def actions_of(job: Job) -> list[ActionStub]:
+    """Commands that the job's tasks offer by name."""
+    return [
+        ActionStub(
+            name=action.name,
+            command=action.command,
+            args=action.args,
+            task_name=task.name,
+            task_group_name=group.name,
+        )
+        for group in job.task_groups
+        for task in group.tasks
+        for action in task.actions
+    ]
 
 
 async def scale_status(call: Call) -> Reply:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import msgspec
 from aiohttp import web
 
+from rove.structs.base import from_unix
+
 from .backend import Snapshot
 from .call import Call, Reply
 from .replies import FIXED_HEADERS
@@ -63,7 +65,15 @@ async def metrics(call: Call) -> Reply | web.StreamResponse:
     if call.query.get("format", "") == "prometheus":
         headers = {**FIXED_HEADERS, "Content-Type": PROMETHEUS_TYPE}
         return web.Response(text=None, body=prometheus_text(gauges).encode(), headers=headers)
-    return Reply({"Timestamp": time_text(call), "Gauges": gauges, "Points": [], "Counters": [], "Samples": []})
+    return Reply(
+        {
+            "Timestamp": f"{from_unix(call.backend.clock.now()):%Y-%m-%d %H:%M:%S} +0000 UTC",
+            "Gauges": gauges,
+            "Points": [],
+            "Counters": [],
+            "Samples": [],
+        }
+    )
 
 
 def prometheus_text(gauges: Iterable[Gauge]) -> str:

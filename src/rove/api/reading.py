@@ -72,7 +72,9 @@ async def read_page(
     if len(first) < INLINE_ITEMS:
         found, token = page(call, first, order)
         return Reply([shape(snapshot, item) for item in found], index, token)
-    body, token = await asyncio.to_thread(_render, call, chain(first, source), lambda item: shape(snapshot, item), order)
+    body, token = await asyncio.to_thread(
+        _render, call, chain(first, source), lambda item: shape(snapshot, item), order
+    )
     return Reply(body, index, token)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    absent,
     agent,
     allocations,
     client,
@@ -17,15 +18,21 @@ from . import (
     nodes,
     openapi,
     operator,
+    scaling,
     search,
     status,
+    statuses,
     system,
+    tags,
 )
 from .routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *job.ROUTES,
+    *tags.ROUTES,
+    *statuses.ROUTES,
+    *scaling.ROUTES,
     *allocations.ROUTES,
     *client.ROUTES,
     *exec.ROUTES,
@@ -41,4 +48,5 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *event.ROUTES,
     *openapi.ROUTES,
+    *absent.ROUTES,
 )

@@ -97,8 +97,9 @@ def put_job(draft: Draft, transaction: PutJob) -> Job:
     _put_version(draft, job)
     if transaction.submission is not None:
         _put_submission(draft, job, transaction.submission)
-    if current is None:
-        _link_parent(draft, job)
+    if current is not None and current.parent_id and current.parent_id != job.parent_id:
+        _unlink_parent(draft, current)
+    _link_parent(draft, job)
     return job
 
 

@@ -32,6 +32,8 @@ STARTS_AT_ONCE = 8
 """More only add latency: the engine is the bottleneck."""
 ENGINE_RETRY_S = 1.0
 REAP_EVERY_S = 300.0
+OUTPUT_WAIT_S = 5.0
+"""How long an ended container's last output is waited for."""
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 ENGINE_GONE = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError, OSError)
 
@@ -54,6 +56,7 @@ class DockerDriver:
         cores = core_count()
         self._policy = rules.policy_of(self._plugin, total_mhz=self._core_mhz * cores, cores=cores)
         self._engine: aiodocker.Docker | None = None
+        self._connector: aiohttp.BaseConnector | None = None
         self._images: Images | None = None
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._tasks: dict[str, DockerTask] = {}
@@ -74,7 +77,7 @@ class DockerDriver:
             engine = aiodocker.Docker(url=url, connector=connector, timeout=timeout)
             if connector is not None:
                 engine.docker_host = "unix://localhost"
-            self._engine = engine
+            self._engine, self._connector = engine, connector
             gc = rules.merged(self._plugin.get("gc"))
             auth = rules.merged(self._plugin.get("auth"))
             self._images = Images(
@@ -235,6 +238,9 @@ class DockerDriver:
         if self._engine is not None:
             await self._engine.close()
             self._engine = None
+        if self._connector is not None:
+            await self._connector.close()
+            self._connector = None
 
     # -- containers that nobody owns
 
@@ -319,8 +325,7 @@ class DockerTask:
             except (TimeoutError, *ENGINE_GONE):
                 await asyncio.sleep(ENGINE_RETRY_S)
         if self._logs is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._logs), 5.0)
+            await asyncio.wait([self._logs], timeout=OUTPUT_WAIT_S)
         return _exit_of(state)
 
     async def signal(self, name: str) -> None:

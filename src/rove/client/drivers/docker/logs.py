@@ -36,7 +36,7 @@ class _File(LogStream):
     @property
     def position(self) -> tuple[str, int]:
         """(name, bytes) of the file that is written now."""
-        return f"{self._base}.{max(0, self._index)}", self._size
+        return f"{self._base}.{max(0, self.index)}", self._size
 
 
 class Position:
