@@ -128,7 +128,7 @@ def the_120(rounds: int) -> list[dict[str, Any]]:
                 "max_ms": max(times[case]) * 1e3,
                 "evaluations_per_s": 1 / median,
                 "placements_per_s": placed[case] / median,
-            }  # fmt: skip
+            }
         )
     return rows
 

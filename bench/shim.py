@@ -20,6 +20,7 @@ from rove.client.shim.contract import CgroupSpec, LaunchSpec
 from rove.client.shim.host import Handle, ShimHost
 
 MIB = 1024 * 1024
+OUT = Path(__file__).parent / "out" / "shim.json"
 
 
 def pss_bytes(pid: int) -> int:
@@ -121,14 +122,13 @@ def run(tasks: int = 200) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", type=Path, default=OUT)
     arguments = parser.parse_args()
     figures = run(arguments.tasks)
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:26} {value:10.2f}")
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(figures, indent=2))
+    for name, value in figures.items():
+        print(f"{name:26} {value:10.2f}")
 
 
 if __name__ == "__main__":

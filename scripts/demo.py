@@ -48,7 +48,7 @@ def demonstrate(folder: Path, port: int, *, once: bool) -> int:
     address = f"http://127.0.0.1:{port}"
     agent_log = folder / "agent.log"
     config = folder / "demo.hcl"
-    config.write_text(f"ports {{\n  http = {port}\n  rpc  = {port + 1}\n}}\n")
+    config.write_text(f"ports {{\n  http = {port}\n  rpc  = {free_port()}\n}}\n")
     heading("Starting an agent: rove agent -dev")
     with agent_log.open("wb") as log:
         agent = subprocess.Popen(
@@ -59,7 +59,7 @@ def demonstrate(folder: Path, port: int, *, once: bool) -> int:
         if not wait_for_node(address, agent):
             print(f"demo: the agent did not become ready. Its last words:\n{tail(agent_log)}")
             return 1
-        ok = run_examples(address, artifacts.server_address[1])
+        ok = run_examples(address, artifacts.server_address[1]) and wait_until_all_run(address)
         show(address)
         if once:
             return 0 if ok else 1
@@ -116,6 +116,19 @@ def show_addresses(allocation: dict[str, Any]) -> None:
                 print(f"  answers: {answer.read(200).decode(errors='replace').strip()}")
         except OSError as error:
             print(f"  does not answer: {error}")
+
+
+def answer_of(url: str) -> str:
+    """What a web server says; asked again for a moment, since a container runs before its server listens."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - an address that we made
+                return f"answers: {answer.read(200).decode(errors='replace').strip()}"
+        except OSError as error:
+            if time.monotonic() > deadline:
+                return f"does not answer: {error}"
+            time.sleep(0.1)
 
 
 def make_image() -> str:
@@ -202,6 +215,17 @@ def wait_for_node(address: str, agent: subprocess.Popen[bytes]) -> bool:
     return False
 
 
+def wait_until_all_run(address: str) -> bool:
+    """True once nothing is pending and everything that is wanted runs."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        wanted = [a for a in get(address, "/v1/allocations") if a["DesiredStatus"] == "run"]
+        if wanted and all(a["ClientStatus"] == "running" for a in wanted):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def wait_for_interrupt(agent: subprocess.Popen[bytes]) -> None:
     try:
         agent.wait()
@@ -223,6 +247,12 @@ def end(agent: subprocess.Popen[bytes]) -> None:
 
 def tail(path: Path) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def is_taken(port: int) -> bool:

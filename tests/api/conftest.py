@@ -53,6 +53,7 @@ class FakeNode:
         self.allocs = {"a1"}
         self.chunks: list[Any] = [StreamChunk(offset=5, data=b"hello", file="alloc/logs/app.stdout.0")]
         self.error: RoveError | None = None
+        self.break_off = False
 
     def has_alloc(self, alloc_id: str) -> bool:
         return alloc_id in self.allocs
@@ -73,7 +74,8 @@ class FakeNode:
         self.asked.append((kind, body))
         if self.error is not None:
             raise self.error
-        stream = FakeStream(self.chunks, NotFoundError("fs.none", "no such file") if not self.chunks else None)
+        error = NotFoundError("fs.none", "no such file") if not self.chunks or self.break_off else None
+        stream = FakeStream(self.chunks, error)
         self.streams.append(stream)
         return stream
 

@@ -8,6 +8,23 @@ from typing import Any
 
 import pytest
 
+HCL = """
+variable "n" {
+  default = 1
+}
+job "x" {
+  group "g" {
+    count = var.n
+    task "t" {
+      driver = "raw_exec"
+      config {
+        command = "a"
+      }
+    }
+  }
+}
+"""
+
 
 async def register(http: Any, body: dict[str, Any], **more: Any) -> dict[str, Any]:
     response = await http.put("/v1/jobs", json={"Job": body, **more})
@@ -29,6 +46,17 @@ async def test_a_registered_job_can_be_read_back_with_every_default(http: Any, j
     assert read["Namespace"] == "default"
     assert read["TaskGroups"][0]["RestartPolicy"]["Attempts"] == 2
     assert read["TaskGroups"][0]["Tasks"][0]["Resources"]["MemoryMB"] == 300
+
+
+async def settle(http: Any, eval_id: str) -> None:
+    """Wait until an evaluation is over, so that nothing else changes the job."""
+    index = 0
+    async with asyncio.timeout(20):
+        while True:
+            response = await http.get(f"/v1/evaluation/{eval_id}?index={index}")
+            if (await response.json())["Status"] == "complete":
+                return
+            index = int(response.headers["X-Nomad-Index"])
 
 
 async def test_post_is_put_and_the_content_type_does_not_matter(http: Any, job: Any) -> None:
@@ -180,7 +208,7 @@ async def test_an_unknown_namespace_is_refused(http: Any, job: Any) -> None:
 
 
 async def test_a_blocking_read_wakes_when_the_job_changes_and_not_before(http: Any, job: Any) -> None:
-    await register(http, job())
+    await settle(http, (await register(http, job()))["EvalID"])
     first = await http.get("/v1/job/web")
     index = int(first.headers["X-Nomad-Index"])
     waiting = asyncio.ensure_future(http.get(f"/v1/job/web?index={index}&wait=60s"))
@@ -266,8 +294,7 @@ async def test_versions_have_differences_and_the_source_is_kept(http: Any, job: 
 
 
 async def test_a_text_becomes_a_job_and_a_bad_one_shows_its_line(http: Any) -> None:
-    text = 'variable "n" {\n  default = 1\n}\njob "x" {\n  group "g" {\n    count = var.n\n' \
-        '    task "t" {\n      driver = "raw_exec"\n      config {\n        command = "a"\n      }\n    }\n  }\n}\n'  # fmt: skip
+    text = HCL
     said = await (await http.put("/v1/jobs/parse", json={"JobHCL": text, "Variables": "n = 3"})).json()
     assert said["ID"] == "x"
     assert said["TaskGroups"][0]["Count"] == 3

@@ -111,6 +111,19 @@ async def test_allocations_are_listed_everywhere_they_belong(http: Any, placed: 
     assert stubs == []
 
 
+async def test_the_list_of_jobs_wakes_when_an_allocation_changes(http: Any, server: Any, placed: Any) -> None:
+    from rove.server.state import UpdateAllocs
+    from rove.structs.alloc import AllocStatus, AllocUpdate
+
+    index = (await http.get("/v1/jobs")).headers["X-Nomad-Index"]
+    waiting = asyncio.ensure_future(http.get(f"/v1/jobs?index={index}&wait=60s"))
+    update = AllocUpdate(id=placed["alloc"], client_status=AllocStatus.RUNNING, sequence=1)
+    await server.store.commit(UpdateAllocs(updates=(update,), node_id=NODE_ID))
+    async with asyncio.timeout(20):
+        stub = (await (await waiting).json())[0]
+    assert stub["JobSummary"]["Summary"]["api"]["Running"] == 1
+
+
 async def test_a_node_that_is_not_connected_is_said_to_be_so(http: Any, placed: Any) -> None:
     response = await http.get(f"/v1/client/fs/ls/{placed['alloc']}")
     assert response.status in {404, 500}

@@ -109,6 +109,13 @@ async def test_the_nodes_own_error_is_passed_on(node_http: Any, node: Any) -> No
     assert "no such task" in await response.text()
 
 
+async def test_a_stream_that_breaks_off_is_not_mistaken_for_its_end(node_http: Any, node: Any) -> None:
+    node.break_off = True
+    for path in ("cat/a1?path=x", "logs/a1?task=t&type=stdout"):
+        with pytest.raises(aiohttp.ClientError):
+            await (await node_http.get(f"/v1/client/fs/{path}")).read()
+
+
 async def test_host_statistics(node_http: Any, node: Any) -> None:
     assert await (await node_http.get("/v1/client/stats")).json() == {"Uptime": 1}
     assert await (await node_http.get(f"/v1/client/stats?node_id={node.node_id}")).json() == {"Uptime": 1}
@@ -117,10 +124,8 @@ async def test_host_statistics(node_http: Any, node: Any) -> None:
 async def test_a_command_runs_over_a_websocket(node_http: Any, node: Any) -> None:
     node.chunks = [ExecOutput(stdout=b"out"), ExecOutput(stderr=b"err"), ExecOutput(exited=True, exit_code=3)]
     path = '/v1/client/allocation/a1/exec?task=app&tty=true&command=["sh","-c","x"]'
-    frames = []
     async with node_http.ws_connect(path) as socket:
-        async for message in socket:
-            frames.append(json.loads(message.data))
+        frames = [json.loads(message.data) async for message in socket]
     assert frames[0] == {"stdout": {"data": "b3V0"}}
     assert frames[1] == {"stderr": {"data": "ZXJy"}}
     assert frames[-1] == {"exited": True, "result": {"exit_code": 3}}

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rove.api.call import decode_body
+from rove.api.dispatch import DispatchBody
 from rove.api.govalues import parse_bool, parse_duration, parse_int, parse_uint, shown
-from rove.api.job import DispatchBody, ScaleBody
 from rove.api.nodes import DrainBody
+from rove.api.scale import ScaleBody
 from rove.errors import BadRequestError
 
 

@@ -27,13 +27,13 @@ async def test_running_tasks_are_found_again_without_a_restart(world: World) -> 
         await world.server.until_status(alloc, "running")
     await saved(world)
     started = {alloc.id: world.server.newest[alloc.id].task_states["main"].started_at for alloc in allocs}
+    last = {alloc.id: world.server.newest[alloc.id].sequence + 500_000 for alloc in allocs}
     await world.kill(client)
 
     again = await world.agent()
     assert again.node.id == client.node.id
     assert set(world.server.registrations[-1].alloc_ids) == {alloc.id for alloc in allocs}
-    before = len(world.server.updates)
-    await until(lambda: len(world.server.updates) >= before + 5)
+    await until(lambda: all(world.server.newest[alloc.id].sequence > last[alloc.id] for alloc in allocs))
     assert len(world.machine.starts) == 5
     for alloc in allocs:
         state = (await world.server.until_status(alloc, "running")).task_states["main"]
@@ -191,3 +191,35 @@ async def test_a_kill_at_any_moment_of_a_start_leaves_one_task_or_none_to_find(w
         assert world.machine.starts.count(f"{alloc.id}/main") == 1
         await saved(world)
         await world.kill(again)
+
+
+async def test_a_task_whose_allocation_nobody_knows_any_more_is_ended(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job())
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    await saved(world)
+    await world.kill(client)
+    world.server.allocs.clear()
+    for path in (world.data_dir / "client" / "allocs").iterdir():
+        path.unlink()
+
+    await world.agent()
+    await until(lambda: not world.machine.running)
+    await until(lambda: not (world.data_dir / "client" / "tasks" / alloc.id).exists())
+
+
+async def test_an_end_that_the_server_has_heard_is_not_told_at_every_reconnect(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(config={"run_for": "1ms"}), job_type=JobType.BATCH))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "complete")
+    await until(lambda: client.runners[alloc.id].end_acknowledged and client.runners[alloc.id].ended.is_set())
+    await until(lambda: not client.reporter.owes(alloc.id))
+    told = len(world.server.updates)
+    other = an_alloc(a_job(version=1), 1)
+    await world.server.disconnect()
+    await until(lambda: len(world.server.registrations) == 2)
+    await world.server.send(other)
+    await world.server.until_status(other, "running")
+    assert [update.id for update in world.server.updates[told:] if update.id == alloc.id] == []

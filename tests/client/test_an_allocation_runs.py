@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rove.structs.job import JobType
-
 from rove.testing.node_agent import World, a_job, a_task, an_alloc, fast_restarts, until
 
 

@@ -104,9 +104,7 @@ async def test_tasks_run_on_when_their_file_is_lost(world: World, suffix: str) -
     await world.server.until_status(alloc, "running")
 
 
-async def test_a_full_disk_is_told_and_does_not_stop_the_node(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_full_disk_is_told_and_does_not_stop_the_node(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = LocalState(tmp_path)
     state.open()
     (tmp_path / "allocs" / f"{an_alloc(a_job()).id}.alloc.tmp").mkdir()  # stands in the way of the write

@@ -142,9 +142,7 @@ async def test_a_file_with_a_garbled_page_loses_no_more_than_it_names(tmp_path: 
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-async def test_a_truncated_file_is_set_aside_and_what_is_left_of_it_is_served(
-    tmp_path: Path, share: float
-) -> None:
+async def test_a_truncated_file_is_set_aside_and_what_is_left_of_it_is_served(tmp_path: Path, share: float) -> None:
     path = tmp_path / "state.db"
     rows = await a_file(path, 2000)
     content = path.read_bytes()

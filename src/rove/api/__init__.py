@@ -9,5 +9,6 @@ from __future__ import annotations
 from .app import create_app
 from .backend import AgentInfo, Backend
 from .internal import mount_internal
+from .local import LocalNode, local_node
 
-__all__ = ["AgentInfo", "Backend", "create_app", "mount_internal"]
+__all__ = ["AgentInfo", "Backend", "LocalNode", "create_app", "local_node", "mount_internal"]

@@ -25,7 +25,12 @@ async def list_allocations(call: Call) -> Reply:
     def shape(_: Snapshot, alloc: Allocation) -> AllocStub:
         return alloc_stub(alloc, with_resources, with_states)
 
-    return await read_page(call, [("allocs",)], items, shape, lambda a: (a.create_index, a.id))
+    return await read_page(call, [("allocs",)], items, shape, alloc_order, is_ordered=True)
+
+
+def alloc_order(alloc: Allocation) -> tuple[int, str]:
+    """Creation order."""
+    return (alloc.create_index, alloc.id)
 
 
 async def read_allocation(call: Call) -> Reply:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from rove.errors import ForbiddenError, RoveError
+from rove.engine import FencedError
+from rove.errors import ForbiddenError, RoveError, UnavailableError
 
 from .backend import Backend
 from .call import Call, Reply
@@ -18,8 +21,11 @@ from .router import Router
 from .routes import Route
 from .table import ROUTES
 
+Answer = Reply | web.StreamResponse
+
 log = logging.getLogger("rove.api")
 
+NO_LEADER = "No cluster leader"
 INTERNAL = "the agent failed to answer; its log has the cause [internal]"
 
 
@@ -45,6 +51,7 @@ class Service:
         self.backend = backend
         self.forwarder = Forwarder(backend)
         self._router = Router(ROUTES)
+        self._writes: set[asyncio.Future[Answer]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; every failure becomes plain text with its status."""
@@ -56,6 +63,11 @@ class Service:
             return self._failed(request, text_response(error.text or error.reason, error.status))
         except ConnectionError:
             raise  # the client has gone
+        except FencedError:
+            return self._failed(request, error_response(UnavailableError("server.no_leader", NO_LEADER)))
+        except OSError as error:
+            log.error("the change was not stored: %s", error)
+            return self._failed(request, error_response(not_stored(error)))
         except Exception:
             log.exception("failed to answer %s %s", request.method, request.rel_url.raw_path[:256])
             return self._failed(request, text_response(INTERNAL, 500))
@@ -79,8 +91,15 @@ class Service:
         if target := self.forwarder.target(call, route):
             return await self.forwarder.forward(request, target)
         self._authorise(call, route)
-        answer = await route.handler(call)
+        answer = await (self._unbroken(route.handler(call)) if route.is_write else route.handler(call))
         return await respond(call, answer) if isinstance(answer, Reply) else answer
+
+    async def _unbroken(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Carry a write through to its end even if the client hangs up meanwhile."""
+        task = asyncio.ensure_future(work)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
 
     def _authorise(self, call: Call, route: Route) -> None:
         authorizer = self.backend.authorizer
@@ -99,6 +118,16 @@ class Service:
         return text_response(
             f"method {request.method[:16]} is not allowed here; allowed: {allowed}", 405, {"Allow": allowed}
         )
+
+
+def not_stored(error: OSError) -> UnavailableError:
+    """The failure of a medium that refuses, mostly because it is full."""
+    return UnavailableError(
+        "store.refused",
+        "the change was not stored",
+        why=error.strerror or type(error).__name__,
+        fix="make room on the server's disk, or look at its log",
+    )
 
 
 def refuse_foreign_origin(request: web.Request) -> None:

@@ -122,9 +122,12 @@ class Call:
         if length is not None and length > limit:
             raise _too_large(limit)
         try:
-            return await self.request.read()
+            async with asyncio.timeout(self.backend.body_timeout_s):
+                return await self.request.read()
         except web.HTTPRequestEntityTooLarge:
             raise _too_large(limit) from None
+        except TimeoutError:
+            raise RoveError("request.slow", "the request body did not arrive in time", status=408) from None
 
     async def json(self) -> Any:
         """The body as plain JSON values. Raises `BadRequestError` if it is none."""

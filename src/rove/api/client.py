@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from rove.errors import BadRequestError, NotFoundError, RoveError
+from rove.errors import BadRequestError, NotFoundError
 from rove.structs.base import Noun
 from rove.structs.messages import (
     AllocRequest,

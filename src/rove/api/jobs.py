@@ -46,7 +46,8 @@ async def list_jobs(call: Call) -> Reply:
     def shape(snapshot: Snapshot, job: Job) -> JobStub:
         return job_stub(job, snapshot.job_summary(job.namespace, job.id), with_meta)
 
-    return await read_page(call, [("jobs",)], items, shape, job_order)
+    # Stubs hold counts of allocations, so a change of those is a change of the list.
+    return await read_page(call, [("jobs",), ("allocs",)], items, shape, job_order)
 
 
 def job_order(job: Job) -> tuple[str, str]:
@@ -141,7 +142,7 @@ ROUTES = (
         capability="list-jobs",
         query=(*LISTING, *BLOCKING, "meta"),
         answer=list[JobStub],
-        blocks_on=("jobs",),
+        blocks_on=("jobs", "allocs"),
     ),
     Route(
         methods=WRITE,

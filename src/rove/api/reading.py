@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, dropwhile, islice
 from typing import Any, TypeVar
 
 from rove.errors import BadRequestError
@@ -18,8 +18,9 @@ from .replies import to_json
 T = TypeVar("T")
 SLICE_S = 10.0
 JITTER = 16
-INLINE_ITEMS = 256
+LONG_LIST = 256
 """Lists from this length on are made in a thread."""
+MAX_REMEMBERED = 10_000
 PIECE = 500
 MAX_PAGE = 2**31 - 1
 
@@ -64,45 +65,85 @@ async def read_page(
     items: Callable[[Snapshot], Iterable[T]],
     shape: Callable[[Snapshot, T], Any],
     order: Callable[[T], PageKey],
+    *,
+    is_ordered: bool = False,
 ) -> Reply:
-    """A blocking, filtered, paged list. order: the item's place, also its page token; rising unless `reverse`."""
+    """A blocking, filtered, paged list.
+
+    order: the item's place, also its page token; the list rises by it, or falls with `reverse`. is_ordered: the
+    items are allocations, which come in their order already (only the first part of `order` is sure to rise).
+    """
     snapshot, index = await snapshot_after(call, keys)
-    source = iter(items(snapshot))
-    first = list(islice(source, INLINE_ITEMS))
-    if len(first) < INLINE_ITEMS:
-        found, token = page(call, first, order)
-        return Reply([shape(snapshot, item) for item in found], index, token)
-    body, token = await asyncio.to_thread(
-        _render, call, chain(first, source), lambda item: shape(snapshot, item), order
-    )
+
+    def make() -> tuple[bytes, str, int]:
+        return render(call, lambda: items(snapshot), lambda item: shape(snapshot, item), order, is_ordered)
+
+    is_long = tuple(keys) in call.backend.long_lists or (is_ordered and snapshot.alloc_count() >= LONG_LIST)
+    body, token, count = await asyncio.to_thread(make) if is_long else make()
+    _remember_length(call, tuple(keys), count)
     return Reply(body, index, token)
 
 
-def _render(
-    call: Call, items: Iterable[T], shape: Callable[[T], Any], order: Callable[[T], PageKey]
-) -> tuple[bytes, str]:
-    """A long list as JSON text, made beside the event loop and encoded in pieces, since encoding holds the GIL."""
-    found, token = page(call, items, order)
+def _remember_length(call: Call, keys: tuple[WatchKey, ...], count: int) -> None:
+    """Long lists are made in a thread from the second time on; how long one is shows only when it is made."""
+    known = call.backend.long_lists
+    if count < LONG_LIST:
+        known.discard(keys)
+    elif len(known) < MAX_REMEMBERED:
+        known.add(keys)
+
+
+def render(
+    call: Call,
+    items: Callable[[], Iterable[T]],
+    shape: Callable[[T], Any],
+    order: Callable[[T], PageKey],
+    is_ordered: bool = False,
+) -> tuple[bytes, str, int]:
+    """A list as JSON text, its next page's token, and how many items were looked at.
+
+    Encoded in pieces, since encoding holds the interpreter's lock.
+    """
+    seen = _Counted(items)
+    found, token = page(call, seen, order, is_ordered)
     pieces = [to_json([shape(item) for item in found[at : at + PIECE]])[1:-1] for at in range(0, len(found), PIECE)]
-    return b"[" + b",".join(pieces) + b"]", token
+    return b"[" + b",".join(pieces) + b"]", token, seen.count
 
 
-def page(call: Call, items: Iterable[T], order: Callable[[T], PageKey]) -> tuple[list[T], str]:
+class _Counted:
+    """Items from a function, counted as they pass; may be gone through again."""
+
+    def __init__(self, items: Callable[[], Iterable[Any]]) -> None:
+        self.count = 0
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        self.count = 0
+        for item in self._items():
+            self.count += 1
+            yield item
+
+
+def page(
+    call: Call, items: Iterable[T], order: Callable[[T], PageKey], is_ordered: bool = False
+) -> tuple[list[T], str]:
     """The items of the page asked for, in order, and the next page's token ("" at the end)."""
     if not call.query:
-        return sorted(items, key=order), ""
+        return (list(items) if is_ordered else sorted(items, key=order)), ""
     reverse = call.flag("reverse")
-    wanted = sorted(items, key=order, reverse=reverse)
-    token = call.query.get("next_token", "")
-    if token:
+    wanted: Iterable[T] = items
+    if not is_ordered:
+        wanted = sorted(items, key=order, reverse=reverse)
+    elif reverse:
+        wanted = list(items)[::-1]
+    if token := call.query.get("next_token", ""):
         wanted = _from_token(wanted, token, order, reverse)
-    kept: Iterable[T] = wanted
     if text := call.query.get("filter", ""):
-        kept = filter(parse_filter(text), wanted)
+        wanted = filter(parse_filter(text), wanted)
     size = call.uint("per_page", limit=MAX_PAGE)
     if not size:
-        return list(kept), ""
-    found = list(islice(kept, size + 1))
+        return list(wanted), ""
+    found = list(islice(wanted, size + 1))
     return found[:size], token_text(order(found[size])) if len(found) > size else ""
 
 
@@ -111,13 +152,16 @@ def token_text(key: PageKey) -> str:
     return ".".join(str(part) for part in key)
 
 
-def _from_token(items: list[T], token: str, order: Callable[[T], PageKey], reverse: bool) -> list[T]:
-    if not items:
-        return items
-    start = _parse_token(token, order(items[0]))
-    if reverse:
-        return [item for item in items if order(item) <= start]
-    return [item for item in items if order(item) >= start]
+def _from_token(items: Iterable[T], token: str, order: Callable[[T], PageKey], reverse: bool) -> Iterable[T]:
+    """The items from the one that the token names; if it has gone, from those that come after it."""
+    first = next(iter(items), None)
+    if first is None:
+        return ()
+    start = _parse_token(token, order(first))
+    exact = dropwhile(lambda item: order(item) != start, items)
+    if (found := next(exact, None)) is not None:
+        return chain((found,), exact)
+    return (item for item in items if (order(item) <= start if reverse else order(item) >= start))
 
 
 def _parse_token(token: str, like: PageKey) -> PageKey:

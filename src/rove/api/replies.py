@@ -33,7 +33,8 @@ async def respond(call: Call, reply: Reply) -> web.Response:
         headers["X-Nomad-Index"] = str(reply.index)
         if reply.is_read:
             headers["X-Nomad-LastContact"] = "0"
-            headers["X-Nomad-KnownLeader"] = "true"
+            server = call.backend.server
+            headers["X-Nomad-KnownLeader"] = "true" if server is None or server.leader_address else "false"
     if reply.next_token:
         headers["X-Nomad-NextToken"] = quote(reply.next_token, safe="/:.~-_ ")
     body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)

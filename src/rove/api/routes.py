@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from .call import Call, Reply
 
-Handler = Callable[[Call], Awaitable[Reply | web.StreamResponse]]
+Handler = Callable[[Call], Coroutine[Any, Any, Reply | web.StreamResponse]]
 
 
 class Place(StrEnum):

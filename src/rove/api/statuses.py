@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from rove.errors import BadRequestError
@@ -11,7 +12,7 @@ from rove.structs.job import Job, JobChildrenSummary
 
 from .backend import Snapshot
 from .call import Call, Reply
-from .reading import page, snapshot_after
+from .reading import render, snapshot_after
 from .routes import BLOCKING, LISTING, Route
 
 MAX_JOBS = 1000
@@ -96,9 +97,20 @@ async def statuses(call: Call) -> Reply:
             wanted = {(job.namespace or "default", job.id) for job in body.jobs}
     snapshot, index = await snapshot_after(call, [("jobs",), ("allocs",), ("deployments",)])
     with_children = call.flag("include_children")
-    jobs = [job for job in _candidates(call, snapshot, wanted) if with_children or wanted or not job.parent_id]
-    found, token = page(call, jobs, lambda job: (-job.modify_index, job.namespace, job.id))
-    return Reply([job_state(snapshot, job) for job in found], index, token)
+
+    def items() -> list[Job]:
+        return [job for job in _candidates(call, snapshot, wanted) if with_children or wanted or not job.parent_id]
+
+    def shape(job: Job) -> JobState:
+        return job_state(snapshot, job)
+
+    text, token, _ = await asyncio.to_thread(lambda: render(call, items, shape, newest_first))
+    return Reply(text, index, token)
+
+
+def newest_first(job: Job) -> tuple[int, str, str]:
+    """By the last change, the newest first."""
+    return (-job.modify_index, job.namespace, job.id)
 
 
 def _candidates(call: Call, snapshot: Snapshot, wanted: set[tuple[str, str]] | None) -> Any:

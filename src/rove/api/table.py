@@ -8,6 +8,7 @@ from . import (
     allocations,
     client,
     deployments,
+    dispatch,
     evaluations,
     event,
     exec,
@@ -18,19 +19,24 @@ from . import (
     nodes,
     openapi,
     operator,
+    scale,
     scaling,
     search,
     status,
     statuses,
     system,
     tags,
+    versions,
 )
 from .routes import Route
 
 ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *job.ROUTES,
+    *versions.ROUTES,
     *tags.ROUTES,
+    *dispatch.ROUTES,
+    *scale.ROUTES,
     *statuses.ROUTES,
     *scaling.ROUTES,
     *allocations.ROUTES,

@@ -26,30 +26,14 @@ EXIT_ESCAPED = 1
 @command("exec", context_settings={"allow_interspersed_args": False})
 @argument("alloc_id", metavar="ALLOC")
 @argument("words", metavar="COMMAND [ARG]...", nargs=-1, required=True)
-@option(
-    "-i",
-    "interactive",
-    flag_value="true",
-    default="true",
-    is_flag=False,
-    metavar="BOOL",
-    help="Pass standard input on (default true).",
-)
-@option(
-    "-t",
-    "tty",
-    flag_value="true",
-    default=None,
-    is_flag=False,
-    metavar="BOOL",
-    help="Give the command a terminal (default: when this is one).",
-)
+@option("-i/--no-input", "interactive", default=True, help="Pass standard input on (the default; -i=false does not).")
+@option("-t/--no-tty", "tty", default=None, help="Give the command a terminal (the default on one; -t=false does not).")
 @option("-e", "escape", default="~", help="Escape character; ~. at the start of a line hangs up. none for none.")
 @option("--task", "task", default="", help="The task; needed when there are several.")
 @option("--group", "group", default="", help="With -job: take an allocation of this group.")
 @switch("--job", "ALLOC is a job: take one of its running allocations.", "by_job")
 def exec_(
-    alloc_id: str, words: tuple[str, ...], interactive: str, tty: str | None, escape: str, task: str, group: str,
+    alloc_id: str, words: tuple[str, ...], interactive: bool, tty: bool | None, escape: str, task: str, group: str,
     by_job: bool,
 ) -> None:  # fmt: skip
     """Run a COMMAND inside a task and end with its exit code."""
@@ -61,8 +45,8 @@ def exec_(
     stub = alloc_of(app, alloc_id, by_job, group)
     chosen = choose_task(app, stub, task)
     is_terminal = app.stdin.isatty() and sys.stdout.isatty()
-    wants_tty = is_terminal if tty is None else tty == "true"
-    if wants_tty and not app.stdin.isatty() and tty == "true":
+    wants_tty = is_terminal if tty is None else tty
+    if wants_tty and not app.stdin.isatty():
         raise BadRequestError(
             "exec.no_terminal", "no terminal was given to the command", "standard input is not one",
             "leave -t out, or write -t=false",
@@ -75,7 +59,7 @@ def exec_(
                 list(words),
                 chosen,
                 wants_tty,
-                interactive == "true",
+                interactive,
                 "" if escape == "none" else escape,
             )
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
 from rove.cli.app import App
+from rove.errors import RoveError
 
 GLOBAL_HELP = {
     "address": "Address of the agent. ROVE_ADDR or NOMAD_ADDR; default http://127.0.0.1:4646.",
@@ -56,7 +58,12 @@ def go_arguments(params: Sequence[click.Parameter], args: Sequence[str], *, inte
     resolved. A value is never changed, whatever it begins with. Without `interspersed` everything after
     the first plain argument is left as it is.
     """
-    options = {name: param for param in params if isinstance(param, click.Option) for name in param.opts}
+    options = {
+        name: param
+        for param in params
+        if isinstance(param, click.Option)
+        for name in (*param.opts, *param.secondary_opts)
+    }
     found: list[str] = []
     rest = list(args)
     while rest:
@@ -75,7 +82,7 @@ def go_arguments(params: Sequence[click.Parameter], args: Sequence[str], *, inte
             found.append(arg if len(written) <= 2 or _bundle(options, arg) else "--" + arg.lstrip("-"))
             continue
         if options[name].is_flag or options[name].count:
-            found += _flag(name, value, bool(equals))
+            found += _flag(options[name], name, value, bool(equals))
         elif equals:
             found += [f"{name}={value}"] if name.startswith("--") else [name, value]
         else:
@@ -99,19 +106,24 @@ def _bundle(options: dict[str, click.Option], arg: str) -> bool:
     return all(f"-{letter}" in options and options[f"-{letter}"].is_flag for letter in letters)
 
 
-def _flag(name: str, value: str, has_value: bool) -> list[str]:
+def _flag(param: click.Option, name: str, value: str, has_value: bool) -> list[str]:
     if not has_value or value in ("1", "t", "T", "true", "TRUE", "True"):
         return [name]
     if value in ("0", "f", "F", "false", "FALSE", "False"):
-        return []
+        # A switch that is on by itself has a name for off.
+        return param.secondary_opts[:1]
     raise click.UsageError(f"{name} is a switch: it takes true or false, not {value!r}.")
 
 
 class Command(click.Command):
-    """A verb. It takes the global flags too, and reads its flags as Go programs do."""
+    """A verb. It takes the global flags too, and reads its flags as Go programs do.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    error_exit: the exit code of a run that ends with an error.
+    """
+
+    def __init__(self, *args: Any, error_exit: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.error_exit = error_exit
         self.own_params = list(self.params)
         taken = {name for param in self.params for name in param.opts}
         self.params += [option for option in global_options() if option.opts[0] not in taken]
@@ -120,7 +132,23 @@ class Command(click.Command):
         """Read the arguments."""
         if any(arg in ("-h", "-help", "--help") for arg in _before_plain(args, self.allow_interspersed_args)):
             args = ["--help"]
-        return super().parse_args(ctx, go_arguments(self.params, args, interspersed=self.allow_interspersed_args))
+        with self._errors():
+            normal = go_arguments(self.params, args, interspersed=self.allow_interspersed_args)
+            return super().parse_args(ctx, normal)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with self._errors():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Note the exit code on every failure that passes."""
+        try:
+            yield
+        except (RoveError, click.ClickException, OSError) as error:
+            error.cli_exit_code = self.error_exit  # type: ignore[union-attr]
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the own flags, then the global ones."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rove.cli.output import clean
+
 Json = dict[str, Any]
 
 
@@ -15,7 +17,7 @@ def failed_groups(failed: dict[str, Json], verbose: bool = False) -> list[str]:
         plural = "allocation" if missing == 1 else "allocations"
         lines.append(f'Group "{group}": {missing} {plural} not placed')
         lines += [f"  * {line}" for line in reasons(metric, verbose)]
-    return lines
+    return [clean(line) for line in lines]
 
 
 def reasons(metric: Json, verbose: bool = False) -> list[str]:

@@ -319,7 +319,7 @@ def _printf(form: str, *args: Any) -> str:
             return json.dumps(str(value), ensure_ascii=False)
         if verb in "sv":
             return ("%" + flags + "s") % _shown(value)
-        return ("%" + flags + verb) % value
+        return str(("%" + flags + verb) % value)
 
     return re.sub(r"%[-+ 0#]*\d*(?:\.\d+)?[svdqfgxt%]", one, form)
 

@@ -13,7 +13,6 @@ from rove.cli.diff_text import job_lines
 from rove.cli.explain import failed_groups
 from rove.cli.jobfile import Given, jobfile_options, read_job, warn
 from rove.cli.output import emit, short, stamp, table, title
-from rove.errors import RoveError
 from rove.sdk.request import request
 
 Json = dict[str, Any]
@@ -26,7 +25,7 @@ MOVES = ("Stop", "Place", "Migrate", "DestructiveUpdate", "Canary")
 """Counts of allocations that begin or end."""
 
 
-@command()
+@command(error_exit=EXIT_ERROR)
 @argument("path", metavar="FILE")
 @jobfile_options
 @option("--diff", "with_diff", default="true", metavar="BOOL", help="Show the differences (default true).")
@@ -52,18 +51,14 @@ def plan(
 
     Ends with 0 when no allocation would begin or end, with 1 when some would, with 255 on an error.
     """
-    try:
-        app = current()
-        file = read_job(app, path, Given(as_json, variables, var_files, strict != "false"))
-        warn(file.warnings)
-        answer = ask(app, file.api, why_not)
-        if not emit(answer, json_output, template):
-            _show(answer, path, with_diff != "false", verbose)
-            if why_not:
-                _show_why_not(answer, why_not, verbose)
-    except (RoveError, click.ClickException) as error:
-        error.cli_exit_code = EXIT_ERROR  # type: ignore[union-attr]
-        raise
+    app = current()
+    file = read_job(app, path, Given(as_json, variables, var_files, strict != "false"))
+    warn(file.warnings)
+    answer = ask(app, file.api, why_not)
+    if not emit(answer, json_output, template):
+        _show(answer, path, with_diff != "false", verbose)
+        if why_not:
+            _show_why_not(answer, why_not, verbose)
     sys.exit(code_of(answer, detailed=exit_code == "detailed"))
 
 

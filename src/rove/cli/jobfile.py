@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import click
 
 from rove.cli.app import App
-from rove.errors import BadRequestError, RoveError
+from rove.cli.output import clean
+from rove.errors import BadRequestError
 
 Json = dict[str, Any]
 
@@ -158,11 +160,7 @@ def warn(warnings: Any) -> None:
     """Print warnings, which may be a text of several lines or a list."""
     lines = warnings.splitlines() if isinstance(warnings, str) else [str(line) for line in warnings or ()]
     for line in lines:
-        if line.strip():
-            click.echo(click.style(f"warning: {line.strip()}", fg="yellow"), err=True)
-
-
-def plan_problem(error: RoveError) -> RoveError:
-    """The same failure with the exit code that `job plan` has for errors."""
-    error.cli_exit_code = 255  # type: ignore[attr-defined]
-    return error
+        text = clean(line).strip().removeprefix("* ")
+        # The API's text begins with a line that only counts.
+        if text and not re.fullmatch(r"\d+ warnings?:|\d+ errors? occurred:", text):
+            click.echo(click.style(f"warning: {text}", fg="yellow"), err=True)

@@ -48,7 +48,9 @@ def run(args: Sequence[str], app: App | None = None) -> int:
     except Exception as error:
         if app.debugging():
             raise
-        click.echo(explain(error), err=True)
+        from rove.cli.output import clean
+
+        click.echo(clean(explain(error)), err=True)
         return getattr(error, "cli_exit_code", EXIT_ERROR)
     finally:
         app.close()

@@ -20,7 +20,7 @@ RETRIES = 10
 REVERT_WAIT_S = 1.0
 
 
-def follow(app: App, deployment_id: str, verbose: bool = False, *, json_at_end: bool = False) -> bool:
+def follow(app: App, deployment_id: str, verbose: bool = False) -> bool:
     """Follow a deployment, and the one that takes its failure back; whether the first succeeded."""
     click.echo(f'==> Following deployment "{short(deployment_id, verbose)}"')
     last = _to_the_end(app, deployment_id, verbose)
@@ -45,7 +45,7 @@ def _to_the_end(app: App, deployment_id: str, verbose: bool) -> Json:
         found: Json = reply.value
         text = summary(found, verbose)
         if text != told:
-            screen.show(text)
+            screen.show(found, verbose)
             told = text
         if found["Status"] not in ACTIVE:
             screen.done()
@@ -118,16 +118,19 @@ class _Screen:
             self._live = Live(auto_refresh=False)
             self._live.start()
 
-    def show(self, text: str) -> None:
+    def show(self, found: Json, verbose: bool) -> None:
+        """Show a deployment as it is now."""
         if self._live is None:
-            say(self._app, text.splitlines()[3])
-            click.echo(_indented(text))
+            name = f'Deployment "{short(found["ID"], verbose)}"'
+            say(self._app, f"{name} is {found['Status']}: {found.get('StatusDescription') or '-'}")
+            click.echo(_indented(groups_table(found)))
         else:
             from rich.text import Text
 
-            self._live.update(Text(_indented(text)), refresh=True)
+            self._live.update(Text(_indented(summary(found, verbose))), refresh=True)
 
     def done(self) -> None:
+        """Leave the last picture standing."""
         if self._live is not None:
             self._live.stop()
 

@@ -10,7 +10,7 @@ import click
 
 from rove.cli.app import App
 from rove.cli.explain import failed_groups
-from rove.cli.output import short
+from rove.cli.output import clean, short
 from rove.errors import NotFoundError
 
 Json = dict[str, Any]
@@ -38,7 +38,7 @@ class Watch:
 def say(app: App, text: str) -> None:
     """One line with the time in front."""
     when = datetime.fromtimestamp(app.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for line in text.splitlines():
+    for line in clean(text).splitlines():
         click.echo(f"    {when}: {line}")
 
 
@@ -49,6 +49,7 @@ def follow(app: App, eval_id: str, verbose: bool = False, *, with_deployment: bo
     """
     code = EXIT_OK
     deployment_id = ""
+    found: Json = {}
     blocked = ""
     while eval_id:
         click.echo(f'==> Following evaluation "{short(eval_id, verbose)}"')
@@ -68,12 +69,23 @@ def follow(app: App, eval_id: str, verbose: bool = False, *, with_deployment: bo
             app.sleep(wait / 1e9)
     if blocked:
         say(app, f'Evaluation "{short(blocked, verbose)}" waits for room and places the rest when there is some')
+    if with_deployment and not deployment_id and found["Status"] == "complete":
+        deployment_id = _deployment_since(app, found)
     if deployment_id and with_deployment:
         from rove.cli.monitor_deployment import follow as follow_deployment
 
         succeeded = follow_deployment(app, deployment_id, verbose)
         return EXIT_OK if succeeded else (code or EXIT_FAILED)
     return code
+
+
+def _deployment_since(app: App, found: Json) -> str:
+    """The deployment that an evaluation has begun without naming it, "" when there is none."""
+    if not found.get("JobID") or found.get("Type") not in ("service", "system"):
+        return ""
+    newest = app.client().jobs.deployment(found["JobID"]) or {}
+    begun = int(newest.get("CreateIndex") or 0) >= int(found.get("CreateIndex") or 0)
+    return str(newest["ID"]) if begun and newest.get("Status") == "running" else ""
 
 
 def _finished(app: App, eval_id: str, verbose: bool) -> Json:

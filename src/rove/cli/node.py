@@ -85,12 +85,10 @@ def _running(app: App, node_id: str) -> list[Json]:
 
 def _show(app: App, node: Json, brief: bool, stats: bool, verbose: bool) -> None:
     usage = _stats(app, node)
-    click.echo(block(_head(node, usage, verbose)))
     drivers: dict[str, Json] = node.get("Drivers") or {}
-    if brief:
-        healthy = sorted(name for name, driver in drivers.items() if driver.get("Healthy"))
-        click.echo(block([("Drivers", ",".join(healthy))]))
-    else:
+    healthy = sorted(name for name, driver in drivers.items() if driver.get("Healthy"))
+    click.echo(block([*_head(node, usage), *([("Drivers", ",".join(healthy))] if brief else [])]))
+    if not brief:
         title("Driver Status")
         rows = [
             [name, bool(driver.get("Detected")), bool(driver.get("Healthy")), driver.get("HealthDescription") or "-"]
@@ -122,7 +120,7 @@ def _stats(app: App, node: Json) -> Json:
         return {}
 
 
-def _head(node: Json, usage: Json, verbose: bool) -> list[tuple[str, Any]]:
+def _head(node: Json, usage: Json) -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = [
         ("ID", node["ID"]),
         ("Name", node.get("Name")),

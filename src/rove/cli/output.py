@@ -34,6 +34,13 @@ def title(text: str) -> None:
     click.echo("\n" + click.style(text, bold=True))
 
 
+def clean(text: str) -> str:
+    """Text from elsewhere without what could move the cursor or fake a line; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() or ch in "\n\t" else "\N{REPLACEMENT CHARACTER}" for ch in text)
+
+
 def _cell(value: Any) -> str:
     if value is None or value == "":
         return NONE

@@ -11,7 +11,9 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,12 +22,13 @@ from rove.client.allocrunner.loop import AllocRecord, AllocRunner
 from rove.client.collect import Collect, Ended, Limits, Room, to_collect
 from rove.client.drivers.base import Driver
 from rove.client.link import ServerLink
+from rove.client.orphans import end_orphans
 from rove.client.reports import Reporter
 from rove.client.serving import Serving
 from rove.client.settings import ClientSettings
 from rove.client.state import LocalState
 from rove.client.taskrunner import events as ev
-from rove.client.taskrunner.loop import Surroundings
+from rove.client.taskrunner.loop import Offload, Surroundings
 from rove.errors import NotFoundError, RoveError
 from rove.ports import Clock, Ids
 from rove.ports.transport import Pipe, Router
@@ -64,10 +67,12 @@ class Client:
         fingerprint: Fingerprint,
         connect: Callable[[], Awaitable[Pipe]],
         on_servers: Callable[[Sequence[str]], None] = lambda _: None,
+        offload: Offload = asyncio.to_thread,
     ) -> None:
         """connect: a new pipe to some server; called again after each loss, with a growing delay.
 
         on_servers: told the servers' addresses whenever a server names them.
+        offload: runs blocking calls; a simulation runs them in place.
         """
         self.settings = settings
         self.clock = clock
@@ -76,12 +81,13 @@ class Client:
         """As last fingerprinted; empty before `start`."""
         self.runners: dict[str, AllocRunner] = {}
         """Every allocation on the node, also those that have ended."""
-        self.state = LocalState(settings.state_path)
+        self.state = LocalState(settings.state_path, offload)
         self._ids = ids
         self._fingerprint = fingerprint
         self._on_servers = on_servers
         self._random = random.Random(ids.random_bytes(8))
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving = False
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._down_timer: asyncio.Task[None] | None = None
         self._was_down = False
@@ -89,6 +95,7 @@ class Client:
         self._around = Surroundings(
             clock=clock, settings=settings, drivers=drivers, node=lambda: self.node,
             jitter=self._random.random, host_env=task_host_env(os.environ),
+            offload=offload,
         )  # fmt: skip
         router = Router()
         router.on(Kind.ALLOCS_CHANGED, AllocsChanged, self._allocs_changed)
@@ -113,7 +120,7 @@ class Client:
         for work in (
             self.link.run(), self.reporter.run(), self._collect_loop(), self._probe_loop(),
         ):  # fmt: skip
-            self._tasks.append(asyncio.get_running_loop().create_task(work))
+            self._spawn(work)
 
     async def stop(self, *, drain: bool = False) -> None:
         """End the agent. Tasks run on, unless told to `drain` or the settings say that nothing outlives it."""
@@ -124,6 +131,7 @@ class Client:
             await self.reporter.flush()
         if self.settings.destroy_on_shutdown:
             await asyncio.gather(*(self.remove(alloc_id) for alloc_id in list(self.runners)))
+        self._leaving = True
         for runner in self.runners.values():
             await runner.detach()
         loops = [*self._tasks, *self._removals.values()] + ([self._down_timer] if self._down_timer else [])
@@ -157,8 +165,15 @@ class Client:
             self.runners.pop(alloc_id, None)
             self.reporter.forget(alloc_id)
         else:
-            await asyncio.to_thread(directory.remove, self.settings.alloc_path / alloc_id)
+            alloc_dir = self.settings.alloc_path / alloc_id
+            record = self.state.record_of(alloc_id)
+            await end_orphans(self.drivers, alloc_id, self._traces(alloc_id), alloc_dir, record.tasks if record else {})
+            await self._around.offload(directory.remove, alloc_dir)
         await self.state.forget(alloc_id)
+
+    def _traces(self, alloc_id: str) -> Path:
+        """Where drivers keep what they need to find an allocation's tasks."""
+        return self.settings.state_path / "tasks" / alloc_id
 
     def _prepare_alloc_dir(self) -> None:
         path = self.settings.alloc_path
@@ -226,8 +241,12 @@ class Client:
                 self._update(runner, alloc)
         for alloc in fresh:
             self._meet(alloc)
+        if fresh:
+            self._spawn(self._collect())
         if message.full:
-            self._remove_orphans({alloc.id for alloc in message.allocations})
+            newer = {alloc_id for alloc_id, runner in self.runners.items() if runner.alloc.modify_index > message.index}
+            known = {alloc.id for alloc in message.allocations}
+            self._remove_orphans(known | newer if message.index else known)
         for alloc_id in message.gone:
             self._spawn_removal(alloc_id)
         return Empty()
@@ -246,7 +265,7 @@ class Client:
         """An allocation that this agent does not know."""
         if alloc.is_client_terminal:
             return
-        has_traces = (self.settings.state_path / "tasks" / alloc.id).is_dir()
+        has_traces = self._traces(alloc.id).is_dir()
         if alloc.is_server_terminal and not has_traces:
             self.reporter.add_bare(
                 AllocUpdate(
@@ -260,7 +279,6 @@ class Client:
             return
         record = (self.state.record_of(alloc.id) or AllocRecord()) if has_traces else None
         self._run(alloc, record)
-        self._spawn(self._collect())
 
     def _run(self, alloc: Allocation, record: AllocRecord | None) -> None:
         before = [alloc.previous_allocation, *alloc.preempted_allocations]
@@ -292,25 +310,22 @@ class Client:
         runner.start()
 
     def _remove_orphans(self, wanted: set[str]) -> None:
-        """Nothing lives here that nobody owns: runners and directories that the full list does not hold."""
-        for alloc_id in set(self.runners) - wanted:
+        """Nothing lives here that nobody owns: runners, directories and tasks that the full list lacks."""
+        found = set(self.runners)
+        for folder in (self.settings.alloc_path, self.settings.state_path / "tasks"):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                found.update(entry.name for entry in entries if not entry.name.startswith("."))
+        for alloc_id in sorted(found - wanted):
+            log.warning("allocation %s is not known to the server: it is ended and removed", alloc_id)
             self._spawn_removal(alloc_id)
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(self.settings.alloc_path):
-                if not entry.name.startswith(".") and entry.name not in wanted | set(self.runners):
-                    log.warning("directory of unknown allocation %s is removed", entry.name)
-                    self._spawn_removal(entry.name)
 
     def _spawn_removal(self, alloc_id: str) -> None:
         self._spawn(self.remove(alloc_id))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- the connection -----------------------------------------------------------------------------
 
@@ -329,12 +344,13 @@ class Client:
                     runner.note_all(ev.RECONNECTED, "The node has found its server again")
         self._was_down = False
         for runner in self.runners.values():
-            self.reporter.add(runner, urgent=True)
+            if not runner.end_acknowledged:
+                self.reporter.add(runner, urgent=True)
         self._spawn(self._send_events())
 
     def _disconnected(self) -> None:
         self._was_down = True
-        if self._down_timer is None:
+        if self._down_timer is None and not self._leaving:
             self._down_timer = asyncio.get_running_loop().create_task(self._stop_while_down())
 
     async def _stop_while_down(self) -> None:

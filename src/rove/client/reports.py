@@ -84,6 +84,7 @@ class Reporter:
             for alloc_id in taken:
                 del self._pending[alloc_id]
             self._sending = taken
+            ends = [item for item in taken.values() if isinstance(item, AllocRunner) and item.is_over]
             message = AllocUpdates(updates=tuple(_updates(taken.values())))
             try:
                 await session.call(Kind.ALLOC_UPDATE, message, Empty)
@@ -94,6 +95,8 @@ class Reporter:
             finally:
                 self._sending = {}
             self.sent += 1
+            for runner in ends:
+                runner.end_acknowledged = True
         return True
 
 

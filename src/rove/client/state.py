@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from rove.client.allocrunner.loop import AllocRecord
+from rove.client.taskrunner.loop import Offload
 from rove.errors import RoveError
 from rove.ports import Ids
 from rove.structs.alloc import Allocation
@@ -50,7 +51,9 @@ class Remembered(NamedTuple):
 class LocalState:
     """The state directory of one node. Only one agent may hold it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offload: Offload = asyncio.to_thread) -> None:
+        """offload: runs blocking calls."""
+        self._offload = offload
         self.damage: list[Damage] = []
         self.writes = 0
         """Batches written, each with one fsync of the directory."""
@@ -150,7 +153,7 @@ class LocalState:
             while self._pending:
                 batch, self._pending = self._pending, {}
                 done, self._flush = self._flush, None
-                error = await asyncio.to_thread(self._write, batch)
+                error = await self._offload(self._write, batch)
                 if error:
                     log.error("%s", error)
                 if done is not None and not done.done():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .decode_json import json_body
+from .decode_json import json_body, unwrapped
 from .finish import FINISHERS
 from .hcl import Range
 from .places import nth
@@ -17,6 +17,7 @@ from .schema import JOB, Attr, Body, Kind, Nest
 from .values import DEPTH_MAX, REFUSED, read_value, shown, wanted
 
 Api = dict[str, Any]
+FREE = (Kind.MAP, Kind.LISTS, Kind.ANY)
 
 
 def decode_root(root: BodyLike, reading: Reading) -> Api | None:
@@ -63,6 +64,8 @@ def decode_body(body: Body, node: BodyLike, path: str, reading: Reading, block: 
             continue
         where = f"{path} > {name}" if path else name
         sources[where] = attribute.value_range
+        if reading.is_json and attr.kind in FREE:
+            value = unwrapped(value)
         value = _value(attr, name, value, attribute.value_range, reading)
         if value is not REFUSED:
             if attr.key:
@@ -144,7 +147,7 @@ def _free_block(
     if attr is None:
         _unknown(body, name, block.type_range, reading, is_block=True)
         return
-    if attr.kind not in (Kind.MAP, Kind.LISTS, Kind.ANY):
+    if attr.kind not in FREE:
         reading.error(f'"{name}" is a value, not a block: write {name} = ...', block.type_range)
         return
     if block.labels:

@@ -62,6 +62,11 @@ def json_body(node: BodyLike, blocks: Mapping[str, Nest], reading: Reading) -> B
     return JsonBody(attributes, made, node.range)
 
 
+def unwrapped(value: Any) -> Any:
+    """A map written as a list of one object, as blocks may be in the JSON form."""
+    return value[0] if type(value) is list and len(value) == 1 and type(value[0]) is dict else value
+
+
 def _blocks(name: str, nest: Nest, value: Any, where: Range, reading: Reading) -> Iterator[BlockLike]:
     for item in value if type(value) is list else [value]:
         if type(item) is not dict:

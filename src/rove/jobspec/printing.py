@@ -28,17 +28,17 @@ def job_to_hcl(job: Job | Api) -> str:
     lines = [f"job {quote(identifier)} {{"]
     lines += _inside(JOB, slim_job(api), 1)
     lines.append("}")
-    return "\n".join(lines) + "\n"
+    return format_hcl("\n".join(lines) + "\n")
 
 
-def format_hcl(text: str, filename: str = "job.nomad.hcl") -> str:
+def format_hcl(text: str) -> str:
     """The text in canonical layout: indentation, aligned "=", one blank line at most. Comments stay.
 
-    Raises HclError if it is not HCL.
+    Raises HclError if it is not HCL, with ``input.hcl`` as the name of the file.
     """
     from .hcl.format import format_source
 
-    return format_source(text, filename)
+    return format_source(text)
 
 
 def quote(text: str) -> str:
@@ -56,16 +56,21 @@ def _templates_kept(text: str) -> str:
 
 
 _HEREDOC = re.compile(r"(?:[^\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff\ud800-\udfff]*\n)")
-_RAW = re.compile(r"\$\{([^{}]*)(\}?)")
+_RAW = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
 _TRAVERSAL = re.compile(
     r"(?!(?:var|local|true|false|null|for|if)\b)[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|\.\d+|\[\d+\])*", re.ASCII
 )
 
 
 def _guarded(match: re.Match[str]) -> str:
-    """A name for the node is written as it is; anything else that looks like a template is escaped."""
-    plain = match[2] and _TRAVERSAL.fullmatch(match[1])
-    return match[0] if plain else "$" + match[0]
+    """A name for the node is written as it is; anything else that looks like a template is escaped.
+
+    After another "$" even a name must be escaped, or the two would be read as one mark.
+    """
+    before, inside, end = match.groups()
+    if end and not before and _TRAVERSAL.fullmatch(inside):
+        return match[0]
+    return f"{before}$${{{inside}{end}"
 
 
 # -- bodies ------------------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ def _inside(body: Body, value: Api, depth: int) -> list[str]:
             blocks.append(_map_lines(word, item, depth))
         else:
             plain.append((word, _value(attr, item, depth)))
-    lines = _aligned(plain, pad)
+    lines = [f"{pad}{word} = {text}" for word, text in plain]
     for word, nest in body.blocks.items():
         if nest.key and value.get(nest.key) is not None:
             blocks += _nested(word, nest, value[nest.key], depth)
@@ -124,27 +129,12 @@ def _map_lines(word: str, value: Mapping[str, Any], depth: int) -> list[str]:
         return [f"{pad}{word} {{}}"]
     named = all(_NAME.fullmatch(key) for key in value)
     head = f"{pad}{word} {{" if named else f"{pad}{word} = {{"
-    return [head, *_aligned(_pairs(value, depth + 1), pad + _INDENT), f"{pad}}}"]
+    return [head, *_pairs(value, depth + 1), f"{pad}}}"]
 
 
-def _pairs(value: Mapping[str, Any], depth: int) -> list[tuple[str, str]]:
-    return [(key if _NAME.fullmatch(key) else quote(key), _free(item, depth)) for key, item in value.items()]
-
-
-def _aligned(pairs: list[tuple[str, str]], pad: str) -> list[str]:
-    """Lines of ``key = value``; values of one line each that follow one another share a column."""
-    lines: list[str] = []
-    at = 0
-    while at < len(pairs):
-        end = at
-        while end < len(pairs) and "\n" not in pairs[end][1]:
-            end += 1
-        width = max((len(key) for key, _ in pairs[at:end]), default=0)
-        lines += [f"{pad}{key:<{width}} = {text}" for key, text in pairs[at:end]]
-        if end < len(pairs):
-            lines.append(f"{pad}{pairs[end][0]} = {pairs[end][1]}")
-        at = end + 1
-    return lines
+def _pairs(value: Mapping[str, Any], depth: int) -> list[str]:
+    pad = _INDENT * depth
+    return [f"{pad}{key if _NAME.fullmatch(key) else quote(key)} = {_free(item, depth)}" for key, item in value.items()]
 
 
 def _value(attr: Attr, item: Any, depth: int) -> str:
@@ -164,12 +154,15 @@ def _free(item: Any, depth: int) -> str:
     if item is None:
         return "null"
     if isinstance(item, list | tuple):
-        return f"[{', '.join(_free(each, depth) for each in item)}]"
+        parts = [_free(each, depth + 1) for each in item]
+        if not any("\n" in part for part in parts):
+            return f"[{', '.join(parts)}]"
+        inner = _INDENT * (depth + 1)
+        return "\n".join(["[", *(f"{inner}{part}," for part in parts), f"{_INDENT * depth}]"])
     if isinstance(item, Mapping):
         if not item:
             return "{}"
-        lines = _aligned(_pairs(item, depth + 1), _INDENT * (depth + 1))
-        return "\n".join(["{", *lines, f"{_INDENT * depth}}}"])
+        return "\n".join(["{", *_pairs(item, depth + 1), f"{_INDENT * depth}}}"])
     return msgspec.json.encode(item).decode()
 
 

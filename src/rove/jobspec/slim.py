@@ -29,13 +29,14 @@ _STRUCTS: dict[str, type] = {
     "device": nouns.RequestedDevice, "logs": nouns.LogConfig, "ephemeral_disk": nouns.EphemeralDisk,
     "lifecycle": nouns.Lifecycle, "vault": nouns.Vault, "consul": nouns.Consul,
     "identity": nouns.WorkloadIdentity, "disconnect": nouns.DisconnectStrategy,
-    "migrate": nouns.MigrateStrategy, "periodic": nouns.Periodic, "parameterized": nouns.ParameterizedJob,
+    "periodic": nouns.Periodic, "parameterized": nouns.ParameterizedJob,
     "constraint": nouns.Constraint, "affinity": nouns.Affinity, "csi_plugin": nouns.CSIPluginConfig,
     "weights": nouns.ServiceWeights, "numa": nouns.NUMA, "dns": nouns.DNSConfig, "secret": nouns.Secret,
     "action": nouns.Action, "scaling": nouns.ScalingPolicy,
 }  # fmt: skip
 _ALWAYS = {"Type", "Count", "Driver", "CPU", "MemoryMB", "Name", "Label", "Weight", "Min", "Max"}
 """Said even when it is the default: people look for it."""
+_MIGRATE: Api = msgspec.to_builtins(nouns.MigrateStrategy())
 _STORED = ("Stagger", "MaxParallel")
 _ALWAYS_THERE = ("EphemeralDisk", "Update", "Migrate", "RestartPolicy", "ReschedulePolicy", "LogConfig", "Identity")
 """Blocks that the canonical form has anyway, so that an empty one says nothing."""
@@ -60,23 +61,27 @@ def slim_job(api: Mapping[str, Any]) -> Api:
     job = {key: value for key, value in api.items() if key not in _KEPT_BY_SERVER}
     kind = api.get("Type") or "service"
     update = _given(job.get("Update"))
-    if update.get("HealthCheck") == "" or not any(update.values()):
+    if update.get("HealthCheck") == "":
         # a stored job says here only what its groups do not say themselves
         update = {key: update[key] for key in _STORED if update.get("Stagger")}
     job["Update"] = _differing(update, UPDATE) if kind in ROLLING else update or None
-    base = {**UPDATE, **update} if kind in ROLLING else {}
-    job["TaskGroups"] = [_group(group, kind, base) for group in api.get("TaskGroups") or ()]
+    outer = {
+        "Update": {**UPDATE, **update} if kind in ROLLING else {},
+        "ReschedulePolicy": {**RESCHEDULE.get(kind, {}), **_given(job.get("Reschedule"))},
+        "Migrate": {**_MIGRATE, **_given(job.get("Migrate"))},
+    }
+    job["TaskGroups"] = [_group(group, kind, outer) for group in api.get("TaskGroups") or ()]
     if job.get("Name") == (api.get("ID") or api.get("Name")):
         del job["Name"]
     return _slim(JOB, job)
 
 
-def _group(group: Mapping[str, Any], kind: str, update: Api) -> Api:
+def _group(group: Mapping[str, Any], kind: str, outer: Mapping[str, Api]) -> Api:
     out = dict(group)
     restart = {**RESTART[kind], **_given(group.get("RestartPolicy"))} if kind in RESTART else {}
     out["RestartPolicy"] = _differing(group.get("RestartPolicy"), RESTART.get(kind, {}))
-    out["ReschedulePolicy"] = _differing(group.get("ReschedulePolicy"), RESCHEDULE.get(kind, {}))
-    out["Update"] = _differing(group.get("Update"), update)
+    for key, defaults in outer.items():
+        out[key] = _differing(group.get(key), defaults)
     scaling = group.get("Scaling")
     if scaling:
         out["Scaling"] = {key: value for key, value in scaling.items() if key not in ("Target", "ID")}

@@ -153,7 +153,7 @@ def shown(value: Any) -> str:
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
-        return str(value) if abs(value) < 10**20 else "a number beyond 64 bits"
+        return str(value) if abs(value) <= INT64_MAX else "a number beyond 64 bits"
     if kind is list:
         return "a list"
     if kind is dict:

@@ -90,23 +90,26 @@ async def _beat(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 
 async def _receive(socket: aiohttp.ClientWebSocketResponse, output: Callable[[str, bytes], None]) -> int:
-    async for message in socket:
+    while True:
+        message = await socket.receive()
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            break
+            raise _broken(message)
         frame = json.loads(message.data)
         for kind in ("stdout", "stderr"):
             if data := (frame.get(kind) or {}).get("data"):
                 output(kind, b64decode(data))
         if frame.get("exited"):
             return int((frame.get("result") or {}).get("exit_code") or 0)
-    raise _broken(socket)
 
 
-def _broken(socket: aiohttp.ClientWebSocketResponse) -> RoveError:
-    reason = getattr(socket, "_close_reason", "") or ""
-    if not reason and socket.exception():
-        reason = str(socket.exception())
+def _broken(message: aiohttp.WSMessage) -> RoveError:
+    """What a connection says that ends before the command: the agent's reason, if it gave one."""
+    reason = str(message.extra or "") if message.type == aiohttp.WSMsgType.CLOSE else ""
+    if message.type == aiohttp.WSMsgType.ERROR:
+        reason = str(message.data)
+    if reason:
+        return error_of(500, reason)
     return UnavailableError(
-        "exec.broken_off", "the command's connection ended before the command did", str(reason),
-        "look at the allocation with `rove alloc status`, and try again",
+        "exec.broken_off", "the command's connection ended before the command did",
+        fix="look at the allocation with `rove alloc status`, and try again",
     )  # fmt: skip

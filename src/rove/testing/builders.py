@@ -223,6 +223,8 @@ def an_alloc(
         "client_status": AllocStatus.RUNNING, "allocated_resources": resources_of_group(found),
         "create_index": 20, "modify_index": 20,
     }  # fmt: skip
+    if "client_status" in fields:
+        fields["client_status"] = AllocStatus(fields["client_status"])
     return Allocation(id=id or f"{job.id}-{found.name}-{index}-v{job.version}", **(defaults | fields))
 
 

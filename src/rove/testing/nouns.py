@@ -70,10 +70,10 @@ def resources_of(
     )
 
 
-def a_placement(nodes: Sequence[str], job_id: str = "web", evaluation: str = "e1", **more: Any) -> Placement:
+def a_placement(on: Sequence[str], job_id: str = "web", evaluation: str = "e1", **more: Any) -> Placement:
     """A copy on each of the nodes named (ids; one may be named more than once), with name indexes from 0."""
-    distinct = tuple(dict.fromkeys(nodes))
-    columns = np.array([distinct.index(node_id) for node_id in nodes], dtype="<i4")
+    distinct = tuple(dict.fromkeys(on))
+    columns = np.array([distinct.index(node_id) for node_id in on], dtype="<i4")
     fields: dict[str, Any] = {
         "namespace": "default",
         "job_id": job_id,
@@ -82,7 +82,7 @@ def a_placement(nodes: Sequence[str], job_id: str = "web", evaluation: str = "e1
         "eval_id": an_id(evaluation),
         "node_ids": distinct,
         "nodes": columns.tobytes(),
-        "indexes": np.arange(len(nodes), dtype="<i4").tobytes(),
+        "indexes": np.arange(len(on), dtype="<i4").tobytes(),
         "resources": resources_of(),
     }
     return Placement(**{**fields, **more})

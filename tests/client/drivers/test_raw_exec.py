@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rove.client.drivers.base import DriverError
@@ -18,8 +19,11 @@ from rove.client.drivers.raw_exec import (
     resolve_user,
     split_command,
 )
+from rove.client.drivers.registry import load_drivers
 from rove.client.shim.contract import ExitRecord, Limits, StartError
 from rove.client.shim.host import ShimHost
+from rove.errors import RoveError
+from rove.ports.real import RealClock
 from rove.structs.job import LogConfig
 from rove.structs.resources import AllocatedCpu, AllocatedMemory, AllocatedTask
 from rove.testing.driver_contract import Behaviour, DriverContract, quiet, task_spec, until
@@ -337,3 +341,27 @@ def test_a_record_of_a_task_that_never_ran_is_an_error():
 def test_an_unknown_end_is_not_a_success():
     assert not exit_of(ExitRecord(None, None, unknown="the shim was killed")).is_success
     assert exit_of(ExitRecord(None, 9)).signal == 9
+
+
+def test_the_registry_makes_it_from_the_agents_configuration(tmp_path):
+    drivers = load_drivers(
+        data_dir=tmp_path, clock=RealClock(), configs={"raw_exec": {"enabled": True}}, allow=["raw_exec"]
+    )
+
+    assert drivers["raw_exec"].name == "raw_exec"
+
+
+def test_the_registry_explains_a_wrong_plugin_config(tmp_path):
+    with pytest.raises(RoveError) as caught:
+        load_drivers(data_dir=tmp_path, clock=RealClock(), configs={"raw_exec": {"enabeld": True}}, allow=["raw_exec"])
+
+    assert caught.value.code == "driver.bad_config"
+    assert "'enabeld'" in caught.value.why
+
+
+async def test_a_task_whose_name_is_a_path_is_refused(case, driver):
+    spec = task_spec(case.base, {"command": "true"})
+    climbing = msgspec.structs.replace(spec, name="../../escape")
+
+    with pytest.raises(DriverError, match="cannot name its log files"):
+        await driver.start(climbing, quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -58,6 +59,26 @@ async def test_a_lot_of_input_arrives_whole(task):
     feeding = asyncio.create_task(feed())
     assert (await collect(session))["stdout"].strip() == b"2000000"
     await feeding
+
+
+async def test_input_for_a_command_that_ends_without_reading_is_dropped(task):
+    session = await task.exec_in(["sh", "-c", "sleep 0.1; exit 5"], tty=False)
+
+    await asyncio.wait_for(session.write(b"x" * 2_000_000), 30)
+
+    assert await session.wait() == 5
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_descriptors_are_given_back(task, tty):
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        session = await task.exec_in(["true"], tty=tty)
+        await collect(session)
+        await session.wait()
+        await session.kill()
+
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_terminal_has_a_size_and_is_one(task):

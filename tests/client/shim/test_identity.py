@@ -110,9 +110,11 @@ async def test_a_damaged_pid_file_of_a_live_task_is_made_up_for_by_its_shim(plac
     assert json.loads(whole)["pid"] == agent.pids[0]
     os.truncate(pid_file, 10)
 
-    handle = await host.adopt(place.state("web"))
+    try:
+        handle = await host.adopt(place.state("web"))
+    finally:
+        pid_file.write_bytes(whole)  # for the clean-up
 
-    pid_file.write_bytes(whole)  # for the clean-up
     assert handle is not None
     assert handle.pid == agent.pids[0]
 

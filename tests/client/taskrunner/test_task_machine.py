@@ -120,9 +120,7 @@ def test_a_start_that_cannot_succeed_is_not_tried_again() -> None:
         (JobType.SERVICE, Lifecycle(hook="poststop"), False),
     ],
 )
-def test_who_is_restarted_after_a_clean_exit(
-    job_type: JobType, lifecycle: Lifecycle | None, expected: bool
-) -> None:
+def test_who_is_restarted_after_a_clean_exit(job_type: JobType, lifecycle: Lifecycle | None, expected: bool) -> None:
     assert rules_for(job_type, lifecycle, POLICY).restart_on_success is expected
 
 

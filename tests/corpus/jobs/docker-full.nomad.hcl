@@ -58,7 +58,7 @@ job "docker-full" {
           password       = "${NOMAD_SECRETS_DIR}/pw"
           server_address = "registry.example:5000"
         }
-        labels {
+        labels = {
           team  = "blue"
           "a.b" = "dotted"
         }
@@ -116,7 +116,7 @@ job "docker-full" {
         storage_opt = {
           size = "10G"
         }
-        sysctl {
+        sysctl = {
           "net.core.somaxconn" = "16384"
         }
         ulimit {

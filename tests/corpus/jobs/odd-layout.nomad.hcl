@@ -8,4 +8,7 @@ driver="raw_exec"
 command="x"
 args=["a","b"  ,
 "c"]
-}}}}
+}
+ }
+  }
+}

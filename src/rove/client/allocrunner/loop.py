@@ -78,6 +78,8 @@ class AllocRunner:
         self.stopping = False
         self.ended = asyncio.Event()
         """Set once every task is dead and cleaned up."""
+        self.end_acknowledged = False
+        """True once the server has answered a report that every task is dead."""
         self.checks_passing_since: float | None = 0.0
         self.checks_text = ""
         self._around = around
@@ -228,7 +230,7 @@ class AllocRunner:
             self._opening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._opening
-        await asyncio.to_thread(directory.remove, self._dir)
+        await self._around.offload(directory.remove, self._dir)
         for runner in self.tasks.values():
             await runner.remove_state()
         state = self._around.settings.state_path / "tasks" / self.alloc.id
@@ -322,7 +324,7 @@ class AllocRunner:
         self._predecessors = ()
         if why := network.refusal(self.group, self._around.drivers):
             raise RoveError("alloc.network", "the group's network could not be set up", why)
-        await asyncio.to_thread(self._build)
+        await self._around.offload(self._build)
 
     def _build(self) -> None:
         names = [task.name for task in self.group.tasks]
@@ -333,7 +335,7 @@ class AllocRunner:
 
     async def _restore(self) -> None:
         if any(not runner.machine.is_dead for runner in self.tasks.values()):
-            await asyncio.to_thread(self._build)
+            await self._around.offload(self._build)
         self._deferred += 1
         await asyncio.gather(*(runner.restore() for runner in self.tasks.values()))
         self._deferred -= 1

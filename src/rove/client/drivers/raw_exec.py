@@ -26,6 +26,7 @@ from rove.client.drivers.registry import DriverContext
 from rove.client.shim.contract import CgroupSpec, ExitRecord, LaunchSpec, Limits
 from rove.client.shim.host import Handle, ShimHost
 from rove.client.shim.link import ShimError
+from rove.errors import RoveError
 from rove.structs.node import DriverInfo
 
 CONFIG_KEYS = ("command", "args", "work_dir", "oom_score_adj", "denied_envvars")
@@ -44,9 +45,14 @@ LIMIT_WORDS = {
 
 
 def create(context: DriverContext) -> RawExecDriver:
-    """The factory that the driver registry knows. Raises `DriverError` for a wrong plugin config."""
+    """The factory that the driver registry knows. Raises `RoveError` for a wrong plugin config."""
     enabled = context.options.get("driver.raw_exec.enable", "").lower() in ("1", "true")
-    return RawExecDriver(ShimHost(), context.config, enabled=enabled, cgroup_parent=context.cgroup_parent)
+    try:
+        return RawExecDriver(ShimHost(), context.config, enabled=enabled, cgroup_parent=context.cgroup_parent)
+    except DriverError as error:
+        known = ", ".join(PLUGIN_KEYS)
+        fix = f'correct the block plugin "raw_exec" {{ config {{ }} }}; it knows: {known}'
+        raise RoveError("driver.bad_config", "raw_exec was not set up", error.what, fix) from None
 
 
 class RawExecDriver:
@@ -72,7 +78,7 @@ class RawExecDriver:
             raise DriverError(f"raw_exec's plugin config has no option {unknown[0]!r}")
         self._host = host
         self._cgroup_parent = cgroup_parent.strip("/") or "rove"
-        self._enabled = bool(config.get("enabled", enabled))
+        self._enabled = str(config.get("enabled", enabled)).lower() in ("1", "true")
         self._denied_env = tuple(config.get("denied_envvars") or ())
         self._denied_uids = parse_ranges(config.get("denied_host_uids") or "")
         self._denied_gids = parse_ranges(config.get("denied_host_gids") or "")

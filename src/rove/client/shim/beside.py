@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import time
 from typing import Any, NoReturn
 
 from rove.client.shim import procfs
@@ -27,6 +28,8 @@ from rove.client.shim.contract import (
 from rove.client.shim.logs import wall_clock
 
 CHUNK_BYTES = 64 * 1024
+FORCE_TRIES = 500
+FORCE_PAUSE_S = 0.01
 
 
 def run(control_fd: int, stdio: tuple[int, int, int]) -> NoReturn:
@@ -72,7 +75,7 @@ def _run(spec: ExecSpec, control_fd: int, stdio: tuple[int, int, int]) -> None:
         return
     _say(control_fd, {"ok": True, "pid": child.pid})
     status = _wait(child.pid, control_fd)
-    _end_descendants()
+    _end_leftovers()
     code = os.waitstatus_to_exitcode(status)
     record = ExitRecord(code if code >= 0 else None, -code if code < 0 else None, at=wall_clock())
     _say(control_fd, plain(record))
@@ -122,6 +125,18 @@ def _collect(main_pid: int) -> int | None:
             return status
         if pid == 0:
             return None
+
+
+def _end_leftovers() -> None:
+    """Nothing that the command started outlives it."""
+    for _ in range(FORCE_TRIES):
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        _end_descendants()
+        time.sleep(FORCE_PAUSE_S)
 
 
 def _end_descendants() -> None:

@@ -275,18 +275,18 @@ def _nested(directory: str) -> list[str]:
     return [*found, directory]
 
 
-def _tracker(dirs: dict[str, str]) -> str:
-    """The one directory by which members are counted."""
+def tracker(dirs: dict[str, str]) -> str:
+    """The one controller by which members are counted; "" if there is none."""
     for name in ("freezer", "pids", UNIFIED):
         if name in dirs:
-            return dirs[name]
-    return next(iter(dirs.values()), "")
+            return name
+    return next(iter(dirs), "")
 
 
 def members(dirs: dict[str, str]) -> list[int]:
     """Pids of all processes in the groups and in groups that the task made below them."""
     found: set[int] = set()
-    for directory in _nested(_tracker(dirs)):
+    for directory in _nested(dirs.get(tracker(dirs), "")):
         found.update(int(pid) for pid in _whole(directory + "/cgroup.procs").split() if pid.isdigit())
     return sorted(found)
 

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from rove.client.shim import cgroup, procfs
 from rove.client.shim.contract import (
@@ -47,7 +47,7 @@ from rove.client.shim.leftovers import end_leftovers, own_groups
 from rove.client.shim.link import ShimError, ZygoteLink, decode_report
 from rove.client.shim.logs import wall_clock
 from rove.client.shim.sessions import ShimExec, open_session
-from rove.client.shim.stats import GroupMeter, ProcScan, Usage, usage_of
+from rove.client.shim.stats import GroupMeter, ProcScan, Usage, completed, usage_of
 from rove.client.shim.waiting import read_all, wait_readable
 from rove.client.shim.zygote import LAUNCH
 
@@ -198,8 +198,8 @@ class ShimHost:
         """Run a command. Raises `ShimError`."""
         return await open_session(self._link, spec)
 
-    async def processes_below(self, pid: int) -> list[procfs.ProcStat]:
-        """From the scan of /proc that all tasks share."""
+    async def processes_below(self, pid: int) -> tuple[list[procfs.ProcStat], float]:
+        """From the scan of /proc that all tasks share, and when that was (monotonic)."""
         return await self._scan.family(pid)
 
 
@@ -213,7 +213,7 @@ class Handle:
         self._exit: asyncio.Future[ExitRecord] = asyncio.get_running_loop().create_future()
         self._watcher: asyncio.Task[None] | None = None
         self._meter: GroupMeter | None = None
-        self._last_cpu: tuple[int, float] | None = None
+        self._last_cpu: _CpuLook | None = None
         self._sessions: set[ShimExec] = set()
 
     @property
@@ -261,14 +261,21 @@ class Handle:
         """What the task uses now; zeros once it has ended."""
         if self.has_ended or self.record is None:
             return Usage()
-        now = time.monotonic()
-        if self.record.cgroup_dirs and not self.limits.missing.get("group"):
-            if self._meter is None:
-                self._meter = GroupMeter(self.record.cgroup_dirs)
-            usage = self._meter.read()._replace(pids=self._meter.pids())
-        else:
-            usage = usage_of(await self._host.processes_below(self.record.shim_pid))
+        usage, now = self._from_groups(), time.monotonic()
+        if not (usage.measured_cpu and usage.measured_memory):
+            processes, scanned_at = await self._host.processes_below(self.record.shim_pid)
+            now = now if usage.measured_cpu else scanned_at
+            usage = completed(usage, usage_of(processes))
         return usage._replace(cpu_percent=self._percent(usage.user_ns + usage.system_ns, now))
+
+    def _from_groups(self) -> Usage:
+        """What the control groups tell; they may know nothing of memory, or nothing at all."""
+        if self.record is None or not self.record.cgroup_dirs or self.limits.missing.get("group"):
+            return Usage()
+        if self._meter is None:
+            has_quota = "cpu_quota_us" in self.limits.applied
+            self._meter = GroupMeter(self.record.cgroup_dirs, has_quota=has_quota)
+        return self._meter.read()._replace(pids=self._meter.pids())
 
     async def exec_in(self, command: list[str], *, tty: bool) -> ShimExec:
         """Run a command with the task's user, environment, directory and groups. Raises `ShimError`."""
@@ -279,6 +286,7 @@ class Handle:
             raise ShimError(f"the task's description cannot be used: {spec.detail}")
         session = await self._host.open_exec(_exec_spec(spec, self.record, command, tty))
         self._sessions.add(session)
+        session.when_ended(lambda: self._sessions.discard(session))
         return session
 
     def remove(self) -> None:
@@ -366,10 +374,22 @@ class Handle:
                 procfs.send(pid, signal.SIGKILL)
 
     def _percent(self, total_ns: int, now: float) -> float:
-        last, self._last_cpu = self._last_cpu, (total_ns, now)
-        if last is None or now <= last[1] or total_ns < last[0]:
-            return 0.0
-        return (total_ns - last[0]) / ((now - last[1]) * 1e9) * 100
+        """Of one core since the last look; a look at the same scan as the last one says the same."""
+        last = self._last_cpu
+        if last is None or total_ns < last.total_ns:
+            percent = 0.0
+        elif now <= last.at:
+            return last.percent
+        else:
+            percent = (total_ns - last.total_ns) / ((now - last.at) * 1e9) * 100
+        self._last_cpu = _CpuLook(total_ns, now, percent)
+        return percent
+
+
+class _CpuLook(NamedTuple):
+    total_ns: int
+    at: float
+    percent: float
 
 
 def _exec_spec(spec: LaunchSpec, record: PidRecord, command: list[str], tty: bool) -> ExecSpec:

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from rove.client.shim.contract import ExecSpec, ExitRecord, Unreadable, decode_exit, encode
 from rove.client.shim.link import ShimError, ZygoteLink, decode_report
@@ -34,25 +34,37 @@ class ShimExec:
     ) -> None:
         self._reader, self._writer = control
         self._stdin_fd = stdin_fd
-        self._outputs = outputs
+        self._writing = 0
         self._tty = tty
         self._queue: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(QUEUE_PIECES)
         self._pumps = [asyncio.create_task(self._pump(name, fd)) for name, fd in outputs.items()]
         self._end = asyncio.create_task(self._await_end())
+        self._end.add_done_callback(lambda _: self._release_stdin())
+
+    def when_ended(self, action: Callable[[], None]) -> None:
+        """Call `action` once the command has ended."""
+        self._end.add_done_callback(lambda _: action())
 
     async def write(self, data: bytes) -> None:
         """Feed its stdin; bytes for a command that reads no more are dropped."""
-        if self._stdin_fd >= 0:
-            with contextlib.suppress(OSError):
-                await write_all(self._stdin_fd, data)
+        if self._stdin_fd < 0:
+            return
+        self._writing += 1
+        try:
+            await write_all(self._stdin_fd, data)
+        except OSError:
+            pass  # it reads no more
+        finally:
+            self._writing -= 1
+            if self._end.done():
+                self._release_stdin()
 
     async def close_stdin(self) -> None:
         """End of its input; on a terminal that is Ctrl-D."""
         if self._tty:
             await self.write(b"\x04")
-        elif self._stdin_fd >= 0:
-            os.close(self._stdin_fd)
-            self._stdin_fd = -1
+        else:
+            self._release_stdin()
 
     async def resize(self, height: int, width: int) -> None:
         """Set the terminal's size in characters; nothing without a terminal."""
@@ -83,11 +95,13 @@ class ShimExec:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
-        self._close_stdin_fd()
+        self._release_stdin()
 
-    def _close_stdin_fd(self) -> None:
-        if self._stdin_fd >= 0 and self._stdin_fd not in self._outputs.values():
-            os.close(self._stdin_fd)
+    def _release_stdin(self) -> None:
+        """Close our end of its input, unless a write under way still holds it: that one does it then."""
+        if self._writing or self._tty or self._stdin_fd < 0:
+            return
+        os.close(self._stdin_fd)
         self._stdin_fd = -1
 
     async def _pump(self, name: str, fd: int) -> None:

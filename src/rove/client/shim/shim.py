@@ -77,7 +77,9 @@ def run(state_dir: str, report_fd: int, layout: cgroup.Layout) -> NoReturn:
             starter.report(report_fd, {"ok": False, "error": plain(_lock_error(state_dir))})
             os._exit(1)
         task = _start(state_dir, report_fd, layout)
-        os.close(report_fd)
+        if task is not None:
+            task.open()
+        os.close(report_fd)  # now the agent believes the report: orders can be given
         if task is not None:
             task.supervise()
     except BaseException as failure:
@@ -175,14 +177,17 @@ class Task:
 
     # Running
 
-    def supervise(self) -> None:
-        """Look after the task until it and all it started are gone."""
+    def open(self) -> None:
+        """Get ready for orders, output and the end of children."""
         self._catch_children()
         for fd in self._outputs:
             self._watch_output(fd)
         self._open_control()
-        self._reap()
+
+    def supervise(self) -> None:
+        """Look after the task until it and all it started are gone."""
         try:
+            self._reap()
             while not self._is_over():
                 for fd, _ in self._poll.poll(self._patience_ms()):
                     if fd in self._ready:
@@ -198,8 +203,10 @@ class Task:
         for fd in list(self._streams):
             self._close_stream(fd)
         while self._ended is None:
-            pid, status, usage = os.wait4(-1, 0)
-            self._note_end(pid, status, usage)
+            try:
+                self._note_end(*os.wait4(-1, 0))
+            except ChildProcessError:
+                return
 
     def _catch_children(self) -> None:
         self._wake_fd, write_fd = os.pipe()
@@ -316,7 +323,9 @@ class Task:
         self._close_stream(fd)
 
     def _exit_record(self, oom_kills: int) -> ExitRecord:
-        status, used = self._ended or (0, Rusage())
+        if self._ended is None:
+            return ExitRecord(None, None, at=wall_clock(), unknown="the task's shim lost sight of it")
+        status, used = self._ended
         code = os.waitstatus_to_exitcode(status)
         return ExitRecord(
             code=code if code >= 0 else None,
@@ -375,10 +384,11 @@ class Task:
 
     def _open_control(self) -> None:
         """Listen for orders. Without the socket the files still speak, so a failure is only noted."""
-        dir_fd = os.open(self.state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        dir_fd = -1
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         old = os.umask(0o177)
         try:
+            dir_fd = os.open(self.state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             listener.bind(control_path(dir_fd))
             listener.listen(CLIENTS_MAX)
             listener.setblocking(False)
@@ -388,7 +398,8 @@ class Task:
             self._note(f"there is no control socket: {error.strerror}")
         finally:
             os.umask(old)
-            os.close(dir_fd)
+            if dir_fd >= 0:
+                os.close(dir_fd)
 
     def _accept(self, listener: _socket.socket) -> None:
         try:

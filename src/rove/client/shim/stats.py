@@ -44,14 +44,14 @@ class ProcScan:
         self._processes: dict[int, procfs.ProcStat] = {}
         self._tree: dict[int, list[int]] = {}
 
-    async def family(self, root: int) -> list[procfs.ProcStat]:
-        """All processes below `root`."""
+    async def family(self, root: int) -> tuple[list[procfs.ProcStat], float]:
+        """All processes below `root`, and the monotonic time they were seen at."""
         async with self._lock:
             if time.monotonic() - self._at >= SCAN_MAX_AGE_S:
                 self._processes = await asyncio.to_thread(procfs.scan)
                 self._tree = procfs.children_of(self._processes.values())
                 self._at = time.monotonic()
-        return [self._processes[pid] for pid in procfs.descendants(self._tree, root)]
+        return [self._processes[pid] for pid in procfs.descendants(self._tree, root)], self._at
 
 
 def _pairs(data: bytes) -> dict[str, int]:
@@ -118,8 +118,10 @@ def parse_v2(cpu: bytes, memory: bytes, current: bytes, peak: bytes) -> Usage:
 class GroupMeter:
     """Reads the files of one task's control groups, each opened once."""
 
-    def __init__(self, dirs: Mapping[str, str]) -> None:
+    def __init__(self, dirs: Mapping[str, str], *, has_quota: bool = False) -> None:
+        """has_quota: whether the task can be throttled at all."""
         self._dirs = dict(dirs)
+        self._has_quota = has_quota
         self._open: dict[str, int] = {}
 
     def read(self) -> Usage:
@@ -130,11 +132,12 @@ class GroupMeter:
         cpu = self._content("cpuacct", "cpuacct.usage_all") or self._content("cpuacct", "cpuacct.stat")
         memory = self._content("memory", "memory.stat")
         peak = self._content("memory", "memory.max_usage_in_bytes")
-        return parse_v1(cpu, memory, peak, self._content("cpu", "cpu.stat"))
+        return parse_v1(cpu, memory, peak, self._content("cpu", "cpu.stat") if self._has_quota else b"")
 
     def pids(self) -> tuple[int, ...]:
-        """Its processes."""
-        return tuple(cgroup.members(self._dirs))
+        """Its processes, without those in groups that it made itself."""
+        data = self._content(cgroup.tracker(self._dirs), "cgroup.procs")
+        return tuple(sorted(map(int, data.split())))
 
     def close(self) -> None:
         """Close the files."""
@@ -168,3 +171,12 @@ def usage_of(processes: list[procfs.ProcStat]) -> Usage:
         measured_cpu=("System Mode", "User Mode", "Percent"),
         measured_memory=("RSS", "Usage"),
     )
+
+
+def completed(usage: Usage, other: Usage) -> Usage:
+    """`usage` with the halves that it did not measure taken from `other`."""
+    if not usage.measured_cpu:
+        usage = usage._replace(user_ns=other.user_ns, system_ns=other.system_ns, measured_cpu=other.measured_cpu)
+    if not usage.measured_memory:
+        usage = usage._replace(rss=other.rss, usage=other.usage, measured_memory=other.measured_memory)
+    return usage if usage.pids else usage._replace(pids=other.pids)

@@ -50,6 +50,7 @@ def main(fd: str) -> NoReturn:
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects shims, nobody waits for them here
+    os.umask(0o022)
     prctl(PR_SET_NAME, b"rove-zygote")
     layout = cgroup.detect()
     sock.send(json.dumps({"ready": CONTRACT_VERSION}).encode())

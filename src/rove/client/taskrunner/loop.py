@@ -60,6 +60,10 @@ CHATTER = frozenset({ev.DRIVER, ev.DOWNLOADING})
 log = logging.getLogger(__name__)
 
 
+Offload = Callable[..., Coroutine[Any, Any, Any]]
+"""Runs a blocking call elsewhere: `asyncio.to_thread`, or in place where a simulation must stay in step."""
+
+
 class Surroundings(msgspec.Struct, kw_only=True):
     """What every runner of a node shares. node: as last fingerprinted; jitter: 0..1; host_env: for exec drivers."""
 
@@ -69,6 +73,7 @@ class Surroundings(msgspec.Struct, kw_only=True):
     node: Callable[[], Node]
     jitter: Callable[[], float]
     host_env: Mapping[str, str] = {}
+    offload: Offload = asyncio.to_thread
 
 
 class TaskDirs(msgspec.Struct, frozen=True, kw_only=True):
@@ -463,4 +468,4 @@ class TaskRunner:
 
     async def remove_state(self) -> None:
         """Delete the driver's private directory, once the task is closed."""
-        await asyncio.to_thread(shutil.rmtree, self._dirs.state, ignore_errors=True)
+        await self._around.offload(shutil.rmtree, self._dirs.state, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rove.jobspec.hcl.convert import ConvertError, convert
 from rove.jobspec.hcl.nodes import Call, Literal, Node, ObjectNode, Traversal, TupleNode
 from rove.jobspec.hcl.scope import EvalError, Scope
-from rove.jobspec.hcl.types import ANY, BOOL, NUMBER, STRING, ListOf, MapOf, SetOf, Type, Value, object_type
+from rove.jobspec.hcl.types import ANY, BOOL, NUMBER, STRING, ListOf, SetOf, Type, Value, object_type
 
 _WORDS = {"string": STRING, "number": NUMBER, "bool": BOOL, "any": ANY}
 _COLLECTIONS = ("list", "set", "map")

@@ -416,6 +416,8 @@ def _preferred(types: list[Type]) -> list[Type]:
     return sorted(distinct, key=_generality)
 
 
+_GENERALITY = {STRING: 0, NUMBER: 1, BOOL: 1, "list": 0, "tuple": 1, "set": 2, "map": 0, "object": 1, ANY: 9}
+
+
 def _generality(type: Type) -> int:
-    order = {STRING: 0, NUMBER: 1, BOOL: 1, "set": 0, "list": 1, "tuple": 2, "map": 1, "object": 2, ANY: 9}
-    return order[kind_of(type)]
+    return _GENERALITY[kind_of(type)]

@@ -333,7 +333,7 @@ class ExpressionParser:
             self._unclosed("}", opened, "a key")
         forced = self.kind == "("
         key = self.expression()
-        if forced or type(key) is Literal and type(key.literal) is str:
+        if forced or (type(key) is Literal and type(key.literal) is str):
             return key
         if type(key) is Traversal:
             return DottedKey(key) if key.steps else Literal(key.root, key.start, key.end)

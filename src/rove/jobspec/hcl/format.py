@@ -6,9 +6,11 @@ Only blanks between tokens change; texts, heredocs and comments stay as they are
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
-from rove.jobspec.hcl.lexer import _IDENT, _NUMBER
+from rove.jobspec.hcl.lexer import HEREDOC_TEXT, IDENT, NUMBER
 from rove.jobspec.hcl.positions import clusters
 
 
@@ -17,7 +19,6 @@ class Token(NamedTuple):
 
     kind: str
     text: str
-    spaced: bool  # blanks stood before it
 
 
 class Line:
@@ -36,11 +37,11 @@ _TOKEN = re.compile(
     rf"""(?P<blank>[ \t]*+)(?:
       (?P<line>\r?\n|\Z)
     | (?P<comment>(?:\#|//)[^\n]*+|/\*(?s:.*?)\*/)
-    | (?P<ident>{_IDENT})
-    | (?P<number>{_NUMBER})
-    | (?P<heredoc><<-?(?P<marker>{_IDENT})\r?\n)
+    | (?P<ident>{IDENT})
+    | (?P<number>{NUMBER})
+    | (?P<heredoc><<-?(?P<marker>{IDENT})\r?\n)
     | (?P<text>")
-    | (?P<sign>==|!=|<=|>=|=>|&&|\|\||\.\.\.|[={{}}\[\]().,:?+\-*/%<>!])
+    | (?P<sign>==|!=|<=|>=|=>|&&|\|\||\.\.\.|~\}}|[={{}}\[\]().,:?+\-*/%<>!])
     | (?P<bad>(?s:.))
     )""",
     re.VERBOSE,
@@ -58,6 +59,7 @@ def format_source(text: str) -> str:
     ending = "\r\n" if "\r\n" in text and "\n" not in text.replace("\r\n", "") else "\n"
     if text.lstrip().startswith("{"):
         return text
+    text = text.removeprefix("\ufeff")
     lines = _split(text.replace("\r\n", "\n") if ending == "\r\n" else text)
     _indent(lines)
     _align(lines)
@@ -82,115 +84,135 @@ def _split(text: str) -> list[Line]:
             if not match["line"]:
                 break
             continue
-        spaced = bool(match["blank"])
         if match["heredoc"] is not None:
             position, piece = _heredoc(text, match.start("heredoc"), match["marker"], position)
-            tokens.append(Token("heredoc", piece, spaced))
+            tokens.append(Token("heredoc", piece))
         elif kind == "text":
-            position = _quoted(text, match.start("text"))
-            tokens.append(Token("text", text[match.start("text") : position], spaced))
+            position, piece = _quoted(text, match.start("text"))
+            tokens.append(Token("text", piece))
         else:
-            piece = match[kind].rstrip() if kind == "comment" and not match[kind].startswith("/*") else match[kind]
-            tokens.append(Token(kind, piece, spaced))
+            tokens.append(Token(kind, match[kind]))
     return lines
 
 
-def _quoted(text: str, start: int) -> int:
-    """Where the quoted text at `start` ends, with all the interpolations in it."""
+def _quoted(text: str, start: int) -> tuple[int, str]:
+    """Where the quoted text at `start` ends, and all of it with its interpolations laid out."""
+    made = ['"']
     position = start + 1
     while position < len(text):
         match = _QUOTED.match(text, position)
-        position = match.end() if match else position
-        if text.startswith(("${", "%{"), position):
-            position = _sequence(text, position + 2)
-        else:
-            return position + 1
-    return position
+        if match is not None:
+            made.append(match[0])
+            position = match.end()
+        if not text.startswith(("${", "%{"), position):
+            break
+        position, piece = _sequence(text, position)
+        made.append(piece)
+    made.append(text[position : position + 1])
+    return position + 1, "".join(made)
 
 
-def _sequence(text: str, position: int) -> int:
-    """Where the interpolation whose inside starts at `position` ends."""
+def _sequence(text: str, start: int) -> tuple[int, str]:
+    """Where the interpolation at `start` ends, and all of it laid out, if it is on one line."""
+    position = start + 2
+    opening, closing = text[start:position], "}"
+    if text.startswith("~", position):
+        opening += "~"
+        position += 1
     depth = 1
+    tokens: list[Token] = []
+    on_one_line = True
     while position < len(text):
         match = _TOKEN.match(text, position)
-        if match is None or match.lastgroup == "line" and not match["line"]:
-            return len(text)
-        position = match.end()
+        if match is None or (match.lastgroup == "line" and not match["line"]):
+            break
+        kind, position = match.lastgroup or "", match.end()
+        piece = match[kind] if kind != "marker" else ""
         if match["heredoc"] is not None:
-            position, _ = _heredoc(text, match.start("heredoc"), match["marker"], position)
-        elif match.lastgroup == "text":
-            position = _quoted(text, match.start("text"))
-        elif match["sign"] == "{":
+            position, piece = _heredoc(text, match.start("heredoc"), match["marker"], position)
+            kind = "heredoc"
+        elif kind == "text":
+            position, piece = _quoted(text, match.start("text"))
+        elif piece == "{" and kind == "sign":
             depth += 1
-        elif match["sign"] == "}":
+        elif piece in ("}", "~}") and kind == "sign":
             depth -= 1
             if not depth:
-                return position
-    return position
+                closing = piece
+                break
+        on_one_line = on_one_line and kind not in ("line", "comment", "heredoc")
+        tokens.append(Token(kind, piece))
+    if not on_one_line or not tokens:
+        return position, text[start:position]
+    inner = "".join(token.text for token in _spaced(tokens))
+    lead = " " if inner.startswith("{") else ""
+    trail = " " if inner.endswith("}") else ""
+    return position, f"{opening}{lead}{inner}{trail}{closing}"
 
 
 def _heredoc(text: str, start: int, marker: str, position: int) -> tuple[int, str]:
-    """Where the heredoc ends, and all of it; its last line without blanks, for the parser ignores them."""
-    closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n|\Z)")
+    """Where the heredoc ends, and all of it."""
+    closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n)")
+    made = [text[start:position]]
     while position < len(text):
         found = closing.match(text, position)
         if found is not None:
-            body = text[start:position]
-            return found.end(), f"{body}{text[position : found.end()].rstrip()}"
-        position = _heredoc_line(text, position)
-    return position, text[start:position]
+            made.append(text[position : found.end()])
+            return found.end(), "".join(made)
+        position = _heredoc_line(text, position, made)
+    return position, "".join(made)
 
 
-def _heredoc_line(text: str, position: int) -> int:
-    while position < len(text) and text[position] != "\n":
-        if text.startswith(("$${", "%%{"), position):
-            position += 3
-        elif text.startswith(("${", "%{"), position):
-            position = _sequence(text, position + 2)
-        else:
-            position += 1
-    return position + 1
+def _heredoc_line(text: str, position: int, made: list[str]) -> int:
+    while position < len(text):
+        piece = HEREDOC_TEXT.match(text, position)
+        if piece is None:
+            position, laid_out = _sequence(text, position)
+            made.append(laid_out)
+            continue
+        made.append(piece[0])
+        position = piece.end()
+        if piece[0].endswith("\n"):
+            break
+    return position
 
 
 def _line(tokens: list[Token]) -> Line:
     line = Line()
-    if tokens and tokens[-1].kind == "comment" and not tokens[-1].text.startswith("/*") and len(tokens) > 1:
+    if len(tokens) > 1 and tokens[-1].kind == "comment" and not tokens[-1].text.startswith("/*"):
         line.comment = [tokens.pop()]
-    at = next((at for at, token in enumerate(tokens) if token.kind == "sign" and token.text == "="), None)
-    # Only a plain `name =` at the beginning is aligned; what is inside brackets on one line is not.
-    if at is None or any(token.kind == "sign" and token.text in _OPENERS for token in tokens[:at]):
-        line.lead = tokens
-    else:
+    line.lead = tokens
+    at = next((at for at, token in enumerate(tokens) if at and token.kind == "sign" and token.text == "="), None)
+    # A value that goes on in the next lines takes no part in the columns.
+    if at is not None and _net(tokens[at:]) == 0:
         line.lead, line.assign = tokens[:at], tokens[at:]
     return line
+
+
+def _net(tokens: list[Token]) -> int:
+    """How many brackets stay open."""
+    signs = [token.text for token in tokens if token.kind == "sign"]
+    return sum(sign in _OPENERS for sign in signs) - sum(sign in _CLOSERS for sign in signs)
 
 
 def _indent(lines: list[Line]) -> None:
     """A line that leaves brackets open indents what follows by two, however many it opens."""
     levels: list[int] = []
     for line in lines:
-        tokens = [*line.lead, *line.assign]
-        net = 0
-        for token in tokens:
-            if token.kind == "sign" and token.text in _OPENERS:
-                net += 1
-            elif token.kind == "sign" and token.text in _CLOSERS:
-                net -= 1
+        net = _net([*line.lead, *line.assign])
+        if net < 0:
+            _close(levels, -net)
+        line.indent = 2 * len(levels)
         if net > 0:
-            line.indent = 2 * len(levels)
             levels.append(net)
-        elif net < 0:
-            closed = -net
-            while closed > 0 and levels:
-                if closed < levels[-1]:
-                    levels[-1] -= closed
-                    closed = 0
-                else:
-                    closed -= levels.pop()
-            line.indent = 2 * len(levels)
-        else:
-            leads_out = bool(tokens) and tokens[0].kind == "sign" and tokens[0].text in _CLOSERS
-            line.indent = 2 * max(0, len(levels) - (1 if leads_out else 0))
+
+
+def _close(levels: list[int], count: int) -> None:
+    while count > 0 and levels:
+        if count < levels[-1]:
+            levels[-1] -= count
+            return
+        count -= levels.pop()
 
 
 def _align(lines: list[Line]) -> None:
@@ -198,40 +220,22 @@ def _align(lines: list[Line]) -> None:
     for line in lines:
         line.lead = _spaced(line.lead)
         line.assign = _spaced(line.assign)
-    at = 0
-    while at < len(lines):
-        end = at
-        while end < len(lines) and lines[end].assign and not (end > at and _is_long(lines[end - 1])):
-            end += 1
-        if end > at:
-            chain = lines[at:end]
-            widest = max(_width(line.lead) for line in chain)
-            for line in chain:
-                pad = " " * (widest - _width(line.lead) + 1)
-                line.assign[0] = line.assign[0]._replace(text=pad + line.assign[0].text)
-        at = max(end, at + 1)
-    at = 0
-    while at < len(lines):
-        end = at
-        while end < len(lines) and lines[end].comment:
-            end += 1
-        if end > at:
-            chain = lines[at:end]
-            widths = [line.indent + _width(line.lead) + _width(line.assign) for line in chain]
-            for line, width in zip(chain, widths, strict=True):
-                pad = " " * (max(widths) - width + 1)
-                line.comment[0] = line.comment[0]._replace(text=pad + line.comment[0].text)
-        at = max(end, at + 1)
+    for chain in _chains(lines, lambda line: bool(line.assign)):
+        widest = max(_width(line.lead) for line in chain)
+        for line in chain:
+            line.assign[0] = _moved(line.assign[0], widest - _width(line.lead) + 1)
+    for chain in _chains(lines, lambda line: bool(line.comment)):
+        widths = [line.indent + _width([*line.lead, *line.assign]) for line in chain]
+        for line, width in zip(chain, widths, strict=True):
+            line.comment[0] = _moved(line.comment[0], max(widths) - width + 1)
 
 
-def _is_long(line: Line) -> bool:
-    """Whether the value goes on in the next line, so that the one after it is no neighbour."""
-    return any("\n" in token.text for token in line.assign) or _open(line) > 0
+def _chains(lines: list[Line], belongs: Callable[[Line], bool]) -> Iterator[list[Line]]:
+    return (list(chain) for inside, chain in groupby(lines, belongs) if inside)
 
 
-def _open(line: Line) -> int:
-    signs = [token.text.strip() for token in [*line.lead, *line.assign] if token.kind == "sign"]
-    return sum(sign in _OPENERS for sign in signs) - sum(sign in _CLOSERS for sign in signs)
+def _moved(token: Token, blanks: int) -> Token:
+    return token._replace(text=" " * blanks + token.text)
 
 
 def _width(tokens: list[Token]) -> int:
@@ -241,52 +245,42 @@ def _width(tokens: list[Token]) -> int:
 
 def _spaced(tokens: list[Token]) -> list[Token]:
     """The tokens with the blank that belongs before each in its text."""
-    made: list[Token] = []
-    before: Token | None = None
-    earlier: Token | None = None
-    for token in tokens:
-        blank = before is not None and _needs_space(earlier, before, token)
-        made.append(token._replace(text=f" {token.text}" if blank else token.text))
-        earlier, before = before, token
+    made = tokens[:1]
+    for at in range(1, len(tokens)):
+        earlier = tokens[at - 2] if at > 1 else None
+        made.append(_moved(tokens[at], 1 if _needs_space(earlier, tokens[at - 1], tokens[at]) else 0))
     return made
 
 
-_OPERAND = ("ident", "number", "text", "heredoc")
-_BINARY = ("==", "!=", "<=", ">=", "=>", "&&", "||", "=", "?", ":", "+", "-", "*", "/", "%", "<", ">")
-_TIGHT_KEYWORDS = ("in", "if", "for")
+# After one of these a minus is a sign, not an operator.
+_BEFORE_OPERAND = frozenset(["(", "{", "[", "=", ":", ",", "?", "+", "*", "/", "%", "-", "==", "!=", ">", ">=", "<", "<=", "&&", "||", "!"])
 
 
 def _needs_space(earlier: Token | None, before: Token, token: Token) -> bool:
-    left, right = before.text, token.text
-    if before.kind == "comment" or token.kind == "comment":
+    left = before.text if before.kind == "sign" else ""
+    right = token.text if token.kind == "sign" else ""
+    if before.kind == "ident" and right == "(":
+        return False
+    if left == "." or right in (".", ",", "..."):
+        return False
+    if left == ",":
         return True
-    if right in (",", ".", "...", "]", ")") and token.kind == "sign":
+    if before == Token("ident", "in") and earlier is not None and earlier.kind == "ident":
+        return True
+    if right == "[" and (before.kind in ("ident", "number") or left in _CLOSED):
         return False
-    if left in ("(", "[", ".", "!") and before.kind == "sign":
+    if left == "!":
         return False
-    if right == "(" and before.kind == "ident" and left not in _TIGHT_KEYWORDS:
-        return False
-    if right == "[" and (before.kind == "ident" and left not in _TIGHT_KEYWORDS or left in ("]", ")", "}")):
-        return token.spaced and before.kind == "ident"
-    if left == "-" and before.kind == "sign" and _is_unary(earlier):
-        return False
-    if right in ("[",) and token.kind == "sign" and before.kind == "text":
-        return token.spaced
-    if "*" in (left, right) and (left in (".", "[") or right == "*" and left in (".", "[")):
-        return False
-    if before.kind == "sign" and left == "*" and earlier is not None and earlier.text in (".", "["):
-        return False
-    if left == "{" and right == "}":
-        return False
-    return True
+    if left == "-":
+        return earlier is not None and not (earlier.kind == "sign" and earlier.text in _BEFORE_OPERAND)
+    if left == "{" or right == "}":
+        return not (left == "{" and right == "}")
+    return left not in ("(", "[") and right not in (")", "]")
 
 
-def _is_unary(earlier: Token | None) -> bool:
-    if earlier is None:
-        return True
-    return earlier.kind == "sign" and (earlier.text in _BINARY or earlier.text in (",", "(", "[", "{", "!"))
+_CLOSED = ("}", "]", ")")
 
 
 def _render(line: Line) -> str:
     body = "".join(token.text for token in [*line.lead, *line.assign, *line.comment])
-    return " " * line.indent + body if body.strip() else ""
+    return " " * line.indent + body.rstrip() if body.strip() else ""

@@ -23,17 +23,9 @@ from rove.jobspec.hcl.tree import Attribute, Block, Body
 
 # Block types of a job file and how many labels each has.
 BLOCKS: dict[str, int] = {
+    **dict.fromkeys(["action", "device", "dynamic", "group", "job", "port", "region", "secret", "target", "task", "variable", "volume"], 1),
     **dict.fromkeys(
-        "action device dynamic group job port region secret target task variable volume".split(), 1
-    ),
-    **dict.fromkeys(
-        (
-            "affinity artifact change_script check check_restart cni connect constraint consul content csi_plugin "
-            "disconnect dispatch_payload dns ephemeral_disk expose gateway identity ingress lifecycle link listener "
-            "locals logs mesh mesh_gateway migrate mount_options multiregion network numa parameterized path periodic "
-            "proxy reschedule resources restart scaling schedule service sidecar_service sidecar_task spread strategy "
-            "template terminating tls transparent_proxy ui update upstreams validation variables vault volume_mount wait"
-        ).split(),
+        ["affinity", "artifact", "change_script", "check", "check_restart", "cni", "connect", "constraint", "consul", "content", "csi_plugin", "disconnect", "dispatch_payload", "dns", "ephemeral_disk", "expose", "gateway", "identity", "ingress", "lifecycle", "link", "listener", "locals", "logs", "mesh", "mesh_gateway", "migrate", "mount_options", "multiregion", "network", "numa", "parameterized", "path", "periodic", "proxy", "reschedule", "resources", "restart", "scaling", "schedule", "service", "sidecar_service", "sidecar_task", "spread", "strategy", "template", "terminating", "tls", "transparent_proxy", "ui", "update", "upstreams", "validation", "variables", "vault", "volume_mount", "wait"],
         0,
     ),
 }
@@ -76,7 +68,9 @@ def parse_json(text: str | bytes, filename: str) -> Body:
         if reader.kind != "end":
             reader.fail("expected the end of the file")
         if root.kind != "object":
-            raise SyntaxFault(reader.at(root.start, root.start + 1, "Not an object", "the file must be one JSON object"))
+            raise SyntaxFault(
+                reader.at(root.start, root.start + 1, "Not an object", "the file must be one JSON object")
+            )
         builder = _Builder(source)
         body = builder.body([root], "")
     except SyntaxFault as fault:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 # Whatever is beyond ASCII may be part of a name here; the parser asks Unicode whether it really is.
-_IDENT = r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff-]*+"
-_NUMBER = r"[0-9](?:\.*+(?:[0-9]|[eE][+-]?[0-9]))*+"
+IDENT = r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff-]*+"
+NUMBER = r"[0-9](?:\.*+(?:[0-9]|[eE][+-]?[0-9]))*+"
 # A quoted text without escapes and interpolation: `$` and `%` are plain unless a brace follows.
 _SIMPLE = r"(?:[^\"\\$%\n\r]|[$%](?!\{))*+"
 _BLOCK_COMMENT = r"/\*(?s:.*?)\*/"
@@ -17,11 +17,11 @@ _LINE_COMMENT = r"(?:\#|//)[^\n]*+"
 
 _TOKEN = rf"""
     (?:
-      (?P<ident>{_IDENT})
-    | (?P<number>{_NUMBER})
+      (?P<ident>{IDENT})
+    | (?P<number>{NUMBER})
     | "(?P<text>{_SIMPLE})"
     | (?P<line>\r?\n | {_LINE_COMMENT}\n?)
-    | <<(?P<flush>-?)(?P<heredoc>{_IDENT})\r?\n
+    | <<(?P<flush>-?)(?P<heredoc>{IDENT})\r?\n
     | (?P<sign>==|!=|<=|>=|=>|&&|\|\||\.\.\.|~\}}|[={{}}\[\]().,:?+\-*/%<>!"])
     | (?P<end>\Z)
     | (?P<bad>(?s:.))
@@ -37,7 +37,7 @@ ITEM = re.compile(
     rf"""
     (?>[ \t\n]+|\r\n|{_LINE_COMMENT}|{_BLOCK_COMMENT})*+
     (?:
-      (?P<name>[A-Za-z_][A-Za-z0-9_-]*+)
+      (?P<name>[A-Za-z_][A-Za-z0-9_-]*+)(?![\x80-\U0010ffff])
       (?:
         [ \t]*+=[ \t]*+
         (?: "(?P<text>{_SIMPLE})" | (?P<number>[0-9]{{1,15}}+) | (?P<word>true|false) )

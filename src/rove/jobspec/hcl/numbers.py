@@ -118,11 +118,10 @@ def parse(literal: str) -> Number:
 
 
 def of_float(value: float) -> Number:
-    """The exact number a float holds. Raises NumberError for infinities and NaN."""
+    """The number a float shows as, which is what Go prints for one. Raises NumberError for infinities and NaN."""
     if value != value or value in (float("inf"), float("-inf")):
         raise NumberError("the result is not a finite number")
-    numerator, denominator = value.as_integer_ratio()
-    return make(numerator, 1 - denominator.bit_length())
+    return parse(repr(value))
 
 
 def _parts(value: Number) -> tuple[int, int]:

@@ -121,7 +121,7 @@ def _attempt(node: Node, scope: Scope) -> tuple[Value, EvalError | None]:
 
 
 def _shared_type(node: Conditional, yes: Value, no: Value) -> Any:
-    if yes is None or no is None or type(yes) is type(no) and not isinstance(yes, list | tuple | dict):
+    if yes is None or no is None or (type(yes) is type(no) and not isinstance(yes, list | tuple | dict)):
         return None
     have, other = type_of(yes), type_of(no)
     if have == other:

@@ -61,6 +61,7 @@ def source_of(text: str | bytes, filename: str) -> Source:
     if len(text) > limits.SOURCE_BYTES_MAX:
         place = Range(Source("", filename), 0, 0)
         raise HclError([error("File too large", f"at most {limits.SOURCE_BYTES_MAX} bytes are read", place)])
+    bytes_before = 0
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8")
@@ -73,7 +74,7 @@ def source_of(text: str | bytes, filename: str) -> Source:
             ) from None
     if not text.isascii():
         if text.startswith("\ufeff"):
-            text = text[1:]
+            text, bytes_before = text[1:], 3
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as failure:
@@ -81,7 +82,7 @@ def source_of(text: str | bytes, filename: str) -> Source:
             raise HclError(
                 [error("Not UTF-8", "a lone surrogate is not text", Range(source, failure.start, failure.end))]
             ) from None
-    source = Source(text, filename)
+    source = Source(text, filename, bytes_before)
     nul = text.find("\0")
     if nul >= 0:
         raise HclError([error("NUL character", "the file is not text", Range(source, nul, nul + 1))])

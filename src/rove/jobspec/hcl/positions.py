@@ -16,12 +16,13 @@ class Position(NamedTuple):
 
 
 class Source:
-    """A file's text and its name; turns character offsets into positions."""
+    """A file's text and its name; turns character offsets into positions. bytes_before: cut off at the front."""
 
-    __slots__ = ("_ascii", "_lines", "filename", "text")
+    __slots__ = ("_ascii", "_lines", "bytes_before", "filename", "text")
 
-    def __init__(self, text: str, filename: str) -> None:
+    def __init__(self, text: str, filename: str, bytes_before: int = 0) -> None:
         self.text = text
+        self.bytes_before = bytes_before
         self.filename = filename
         self._lines: list[int] | None = None
         self._ascii = text.isascii()
@@ -43,9 +44,9 @@ class Source:
         line = bisect_right(starts, offset)
         start = starts[line - 1]
         if self._ascii:
-            return Position(line, offset - start + 1, offset)
+            return Position(line, offset - start + 1, offset + self.bytes_before)
         column = 1 + clusters(self.text[start:offset])
-        return Position(line, column, len(self.text[:offset].encode("utf-8", "surrogatepass")))
+        return Position(line, column, self.bytes_before + len(self.text[:offset].encode("utf-8", "surrogatepass")))
 
     def line_of(self, offset: int) -> int:
         """The line that holds `offset`, from 1."""

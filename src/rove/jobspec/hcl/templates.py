@@ -37,9 +37,10 @@ class TemplateParser(ExpressionParser):
             parts, end = self._quoted_parts()
         else:
             parts, end = self._heredoc_parts()
+        node = self.assemble(parts, start, end)
         self.stop = end
         self.advance()
-        return self.assemble(parts, start, end)
+        return node
 
     def assemble(self, parts: list[Part], start: int, end: int) -> Node:
         """Turn the pieces of a template into one expression."""
@@ -117,7 +118,7 @@ class TemplateParser(ExpressionParser):
         match: Any = self.match
         opened, body = self.start, self.stop
         marker, flush = match["heredoc"], match["flush"] == "-"
-        closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n|\Z)")
+        closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n)")
         parts: list[Part] = []
         position = body
         trim_next = False
@@ -143,12 +144,16 @@ class TemplateParser(ExpressionParser):
                     position, trim_next = self._sequence(parts, position)
             else:
                 raise SyntaxFault(
-                    self.at(opened, body - 1, "Heredoc is never closed", f'a line with only "{marker}" must follow')
+                    self.at(
+                        opened,
+                        body - 1,
+                        "Heredoc is never closed",
+                        f'a line with only "{marker}" must follow, and end like any line',
+                    )
                 )
         if flush:
             parts = _without_indentation(parts)
-        marker_end = end.end() if end.end() >= len(text) else text.index(marker, end.start()) + len(marker)
-        return parts, marker_end
+        return parts, end.end() - (text[end.end() - 1] == "\r")
 
     def _unescape(self, raw: str, position: int) -> str:
         if "\\" not in raw and "{" not in raw:

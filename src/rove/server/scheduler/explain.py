@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from .feasible import (
     volume_source,
 )
 from .ledger import Ledger, free_cores, mhz_per_core
+from .randomness import Steady
 from .view import Fleet, View
 
 UNITS = {"cpu": "MHz", "memory": "MiB", "disk": "MiB"}
@@ -93,7 +93,7 @@ class _Explainer:
         self.ask = ask
         self.view = view
         self.fleet = fleet
-        self.ledger = Ledger(view, fleet, random.Random(0))  # asks for ports are tried, never given
+        self.ledger = Ledger(view, fleet, Steady())  # asks for ports are tried, never given
         job = ask.job
         self.own = [alloc for alloc in view.allocs_of_job(job.namespace, job.id) if not alloc.is_terminal]
 
@@ -286,10 +286,10 @@ def placement_sentence(metric: AllocMetric) -> str:
         return (
             f'{missing} could not be placed: no ready node is in the job\'s datacenters and pool "{metric.node_pool}".'
         )
-    reasons = [f"{n} by {text}" for text, n in Counter(metric.constraint_filtered).most_common()]
-    reasons += [f"{n} for lack of {name}" for name, n in Counter(metric.dimension_exhausted).most_common()]
+    reasons = [f"{n} ruled out by {text}" for text, n in Counter(metric.constraint_filtered).most_common()]
+    reasons += [f"{n} without {name} to spare" for name, n in Counter(metric.dimension_exhausted).most_common()]
     listing = "; ".join(reasons) or "none had what was asked for"
-    return f"{missing} could not be placed: of {metric.nodes_evaluated} nodes were ruled out {listing}."
+    return f"{missing} could not be placed; of {metric.nodes_evaluated} nodes: {listing}."
 
 
 def _deployment_sentence(deployment: Deployment | None, job: Job) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +22,7 @@ from rove.structs.resources import (
 
 from .asks import Ask
 from .devices import assign_device, devices_in_use
+from .randomness import Rng
 from .view import Fleet, View
 
 PROBES = 8
@@ -85,7 +85,7 @@ def free_cores(node: Node, used: set[int]) -> list[int]:
 class Ledger:
     """The fleet as this plan leaves it: columns of what is used, and details of nodes looked at."""
 
-    def __init__(self, view: View, fleet: Fleet, rng: random.Random) -> None:
+    def __init__(self, view: View, fleet: Fleet, rng: Rng) -> None:
         self.view = view
         self.fleet = fleet
         self.rng = rng

@@ -79,34 +79,45 @@ class _Nodes:
             self.open &= allowed
         self.dropped: set[int] = set()
         self.touched: set[int] = set()
+        self._states: dict[int, list[float]] = {}
 
     def change(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
         """Use more (or less) of a node, and score it again."""
         columns = self.columns
-        used = [float(column[position]) for column in columns.used]
-        used[0] += cpu
-        used[1] += memory
-        used[2] += disk
-        columns.used[0][position], columns.used[1][position], columns.used[2][position] = used
-        count = float(columns.copies[position]) + copies
+        state = self._states.get(position)
+        if state is None:
+            state = self._states[position] = self._load(position)
+        used_cpu = state[0] = state[0] + cpu
+        used_memory = state[1] = state[1] + memory
+        used_disk = state[2] = state[2] + disk
+        count = state[3] = state[3] + copies
+        _, _, _, _, cap_cpu, cap_memory, cap_disk, ask_cpu, wish = state
+        columns.used[0][position], columns.used[1][position], columns.used[2][position] = state[:3]
         columns.copies[position] = count
-        ask = (columns.ask_cpu(position), columns.ask[1], columns.ask[2])
-        capacity = [float(column[position]) for column in columns.capacity]
-        sums = fit_score(
-            1.0 - (used[0] + ask[0]) / max(capacity[0], 1.0),
-            1.0 - (used[1] + ask[1]) / max(capacity[1], 1.0),
-            columns.spread,
+        after_cpu, after_memory = used_cpu + ask_cpu, used_memory + columns.ask[1]
+        sums = wish + fit_score(
+            1.0 - after_cpu / (cap_cpu or 1.0), 1.0 - after_memory / (cap_memory or 1.0), columns.spread
         )
         terms = 1.0 + columns.wish_terms
         if count > 0:
             sums -= (count + 1.0) / columns.count
             terms += 1.0
-        if columns.wishes is not None:
-            sums += float(columns.wishes[position])
         self.sums[position], self.terms[position] = sums, terms
         self.touched.add(position)
-        fits = all(used[k] + ask[k] <= capacity[k] for k in range(3))
-        self.open[position] = fits and position not in self.dropped
+        self.open[position] = (
+            after_cpu <= cap_cpu
+            and after_memory <= cap_memory
+            and used_disk + columns.ask[2] <= cap_disk
+            and position not in self.dropped
+        )
+
+    def _load(self, position: int) -> list[float]:
+        """Used, copies, capacity, what a copy takes of the CPU, and wishes, as Python numbers."""
+        columns = self.columns
+        used = [float(column[position]) for column in columns.used]
+        capacity = [float(column[position]) for column in columns.capacity]
+        wish = float(columns.wishes[position]) if columns.wishes is not None else 0.0
+        return [*used, float(columns.copies[position]), *capacity, columns.ask_cpu(position), wish]
 
     def reopen(self, position: int) -> None:
         """Undo `drop`; takes effect with the next change there."""
@@ -133,33 +144,13 @@ class HeapPicker(_Nodes):
         self._exhausted = False
         self._heap: list[tuple[float, int]] = []
 
-    def expect(self, count: int) -> None:
-        """Say how many copies are to come, so that that many nodes are sorted at once."""
-        self._chunk = max(self._chunk, count)
-
     def _refill(self) -> None:
         """Sort the next best untouched nodes."""
-        scores = self._initial
-        remaining = int(np.count_nonzero(scores > -np.inf))
-        take = min(self._chunk, remaining)
-        if not take:
-            self._exhausted = True
-            self._untouched, self._next = [], 0
-            return
-        if take == 1:
-            chosen = np.array([int(scores.argmax())])
-        elif take < remaining:
-            edge = np.partition(scores, len(scores) - take)[len(scores) - take]
-            above = np.flatnonzero(scores > edge)
-            equal = np.flatnonzero(scores == edge)[: take - len(above)]
-            chosen = np.concatenate((above, equal))
-        else:
-            chosen = np.flatnonzero(scores > -np.inf)
-        best = np.lexsort((chosen, -scores[chosen]))
-        chosen = chosen[best]
-        self._untouched = list(zip((-scores[chosen]).tolist(), chosen.tolist(), strict=True))
+        chosen, scores = _best_of(self._initial, self._chunk)
+        self._untouched = list(zip((-scores).tolist(), chosen.tolist(), strict=True))
         self._next = 0
-        scores[chosen] = -np.inf
+        self._exhausted = not self._untouched
+        self._initial[chosen] = -np.inf
         self._chunk *= 4
 
     def _head(self) -> tuple[float, int] | None:
@@ -218,80 +209,128 @@ class HeapPicker(_Nodes):
     def totals(self) -> Floats:
         return np.where(self.open, self.sums / self.terms, -np.inf)
 
-    def fill(self, count: int, once: bool) -> tuple[list[int], list[float]]:
+    def fill(self, count: int, once: bool) -> tuple[Ints, list[float]]:
         """Place up to `count` copies, greedily; with `once` at most one a node.
 
-        Gives the chosen positions in order and their scores. A node keeps getting copies for as long
-        as it beats the next best: Python's work is then a few operations a copy.
+        Gives the chosen positions in order and their scores. Of n copies only the n best nodes can get
+        any, so no more are sorted. A node keeps getting copies for as long as it beats the next best: the
+        work in Python is a few operations a copy.
         """
-        columns = self.columns
-        where: list[int] = []
-        scores: list[float] = []
-        spread, counted = columns.spread, float(columns.count)
-        base_terms = 1.0 + columns.wish_terms
-        exp = math.exp
-        heap = self._heap
-        self.expect(count)
-        while len(where) < count:
-            position = self.best()
-            if position == NOWHERE:
-                break
-            if once:
-                where.append(position)
-                scores.append(self.score(position))
+        order, scores = _best_of(self.totals(), count)
+        if once:
+            for position in order.tolist():
                 super().place(position)
                 self.drop(position)
-                continue
-            if heap and heap[0][1] == position:
-                heapq.heappop(heap)
+            self._start()
+            return order, scores.tolist()
+        columns = self.columns
+        ask = columns.ask_cpu
+        nodes = [
+            list(node)
+            for node in zip(
+                *(column[order].tolist() for column in columns.used),
+                columns.copies[order].tolist(),
+                strict=True,
+            )
+        ]
+        limits = list(zip(*(column[order].tolist() for column in columns.capacity), strict=True))
+        wishes = columns.wishes[order].tolist() if columns.wishes is not None else [0.0] * len(order)
+        cpus = [ask(0)] * len(order) if isinstance(columns.ask[0], float) else [ask(p) for p in order.tolist()]
+        ranks, taken = self._fill(count, list(zip((-scores).tolist(), order.tolist(), strict=True)), nodes, limits,
+                                  wishes, cpus)  # fmt: skip
+        for k in range(3):
+            columns.used[k][order] = [node[k] for node in nodes]
+        columns.copies[order] = [node[3] for node in nodes]
+        self._start_again()
+        return order[np.array(ranks, dtype=np.int64)], taken
+
+    def _fill(
+        self,
+        count: int,
+        stream: list[tuple[float, int]],
+        nodes: list[list[float]],
+        limits: list[tuple[float, float, float]],
+        wishes: list[float],
+        cpus: list[float],
+    ) -> tuple[list[int], list[float]]:
+        """The loop of `fill`: changes `nodes`, gives ranks in `stream` and scores, in order."""
+        columns = self.columns
+        memory, disk = float(columns.ask[1]), float(columns.ask[2])
+        spread, counted, terms = columns.spread, float(columns.count), 2.0 + columns.wish_terms
+        exp, push, pop = math.exp, heapq.heappush, heapq.heappop
+        entries = [(score, position, rank) for rank, (score, position) in enumerate(stream)]
+        end = (math.inf, 0, 0)
+        entries.append(end)
+        heap: list[tuple[float, int, int]] = [end]
+        ranks: list[int] = []
+        scores: list[float] = []
+        following = 0
+        left = count
+        while left > 0:
+            entry = entries[following]
+            if entry < heap[0]:
+                following += 1
             else:
-                self._next += 1
-            rival = self._rival()
-            used_cpu, used_memory, used_disk = (float(column[position]) for column in columns.used)
-            cap_cpu, cap_memory, cap_disk = (float(column[position]) for column in columns.capacity)
-            cpu, memory, disk = columns.ask_cpu(position), float(columns.ask[1]), float(columns.ask[2])
-            per_cpu, per_memory = max(cap_cpu, 1.0), max(cap_memory, 1.0)
-            copies = float(columns.copies[position])
-            wish = float(columns.wishes[position]) if columns.wishes is not None else 0.0
-            score = self.score(position)
-            left = count - len(where)
+                entry = heap[0]
+                if entry is end:
+                    break
+                pop(heap)
+            negative, position, rank = entry
+            rival = entries[following]
+            if heap[0] < rival:
+                rival = heap[0]
+            node = nodes[rank]
+            used_cpu, used_memory, used_disk, copies = node
+            cap_cpu, cap_memory, cap_disk = limits[rank]
+            cpu, wish = cpus[rank], wishes[rank]
+            per_cpu, per_memory = cap_cpu or 1.0, cap_memory or 1.0
             while True:
-                where.append(position)
-                scores.append(score)
+                ranks.append(rank)
+                scores.append(-negative)
                 left -= 1
                 used_cpu += cpu
                 used_memory += memory
                 used_disk += disk
                 copies += 1.0
-                after_cpu, after_memory = used_cpu + cpu, used_memory + memory
-                total = exp((1.0 - after_cpu / per_cpu) * LN10) + exp((1.0 - after_memory / per_memory) * LN10)
-                value = total - 2.0 if spread else 20.0 - total
-                value = (0.0 if value < 0.0 else MAX_FIT if value > MAX_FIT else value) / MAX_FIT
-                sums = value - (copies + 1.0) / counted + wish
-                score = sums / (base_terms + 1.0)
-                fits = after_cpu <= cap_cpu and after_memory <= cap_memory and used_disk + disk <= cap_disk
-                if not fits or left <= 0 or (-score, position) > rival:
+                if (
+                    used_cpu + cpu > cap_cpu
+                    or used_memory + memory > cap_memory
+                    or used_disk + disk > cap_disk
+                    or left <= 0
+                ):
                     break
-            columns.used[0][position] = used_cpu
-            columns.used[1][position] = used_memory
-            columns.used[2][position] = used_disk
-            columns.copies[position] = copies
-            self.sums[position], self.terms[position] = sums, base_terms + 1.0
-            self.touched.add(position)
-            self.open[position] = fits
-            if fits:
-                heapq.heappush(heap, (-float(self.sums[position] / self.terms[position]), position))
-        return where, scores
+                total = exp((1.0 - (used_cpu + cpu) / per_cpu) * LN10)
+                total += exp((1.0 - (used_memory + memory) / per_memory) * LN10)
+                value = total - 2.0 if spread else 20.0 - total
+                value = 0.0 if value < 0.0 else MAX_FIT if value > MAX_FIT else value
+                negative = -(value / MAX_FIT - (copies + 1.0) / counted + wish) / terms
+                if (negative, position, rank) > rival:
+                    push(heap, (negative, position, rank))
+                    break
+            node[0], node[1], node[2], node[3] = used_cpu, used_memory, used_disk, copies
+        return ranks, scores
 
-    def _rival(self) -> tuple[float, int]:
-        """The entry that the present node has to beat."""
-        head = self._head()
-        heap = self._heap
-        while heap and not (self.open[heap[0][1]] and -heap[0][0] == self.score(heap[0][1])):
-            heapq.heappop(heap)
-        if heap and (head is None or heap[0] < head):
-            return heap[0]
-        return head if head is not None else (np.inf, 0)
+    def _start_again(self) -> None:
+        """Score every node again after many changes."""
+        self.sums, self.terms = self.columns.own_scores()
+        self.open &= self.columns.fits()
+        self.touched.clear()
+        self._states.clear()
+        self._start()
+
+
+def _best_of(totals: Floats, count: int) -> tuple[Ints, Floats]:
+    """The positions of the best `count` scores, best first (ties: lower position first), and their scores."""
+    usable = int(np.count_nonzero(totals > -np.inf))
+    take = min(count, usable)
+    if take < usable:
+        edge = np.partition(totals, len(totals) - take)[len(totals) - take]
+        above = np.flatnonzero(totals > edge)
+        chosen: Ints = np.concatenate((above, np.flatnonzero(totals == edge)[: take - len(above)]))
+    else:
+        chosen = np.flatnonzero(totals > -np.inf)
+    chosen = chosen[np.lexsort((chosen, -totals[chosen]))]
+    return chosen, totals[chosen]
 
 
 class SpreadPicker(_Nodes):
@@ -306,9 +345,10 @@ class SpreadPicker(_Nodes):
         self._spread = terms
         self._combination = combination
         self._combinations = terms.combinations
-        self._heads = np.full((2, self._combinations), -np.inf)
-        self._head_positions = np.full((2, self._combinations), -1, dtype=np.int64)
-        self._heaps: list[list[list[tuple[float, int]]]] = [[[] for _ in range(self._combinations)] for _ in range(2)]
+        self._heads = np.full(2 * self._combinations, -np.inf)
+        self._scores = np.full(2 * self._combinations, -np.inf)
+        self._positions = np.full(2 * self._combinations, -1, dtype=np.int64)
+        self._heaps: list[list[tuple[float, int]]] = [[] for _ in range(2 * self._combinations)]
         self._sort()
 
     def _kind(self, position: int) -> int:
@@ -321,56 +361,72 @@ class SpreadPicker(_Nodes):
         kinds = (self.columns.copies[positions] > 0).astype(np.int64)
         bucket = kinds * self._combinations + self._combination[positions]
         order = np.lexsort((positions, -self.sums[positions], bucket))
-        self._stream = positions[order]
+        self._stream = positions[order].tolist()
         bounds = np.searchsorted(bucket[order], np.arange(2 * self._combinations + 1))
         self._cursor = bounds[:-1].tolist()
         self._end = bounds[1:].tolist()
-        for kind in range(2):
-            for combination in range(self._combinations):
-                bucket_number = kind * self._combinations + combination
-                if self._cursor[bucket_number] < self._end[bucket_number]:
-                    self._refresh(kind, combination)
+        for number in range(2 * self._combinations):
+            if self._cursor[number] < self._end[number]:
+                self._refresh(*divmod(number, self._combinations))
+        self._rescore_all()
 
     def _refresh(self, kind: int, combination: int) -> None:
         """Find the best open node of a pair again."""
         number = kind * self._combinations + combination
         cursor, end = self._cursor[number], self._end[number]
+        stream, touched, dropped = self._stream, self.touched, self.dropped
         while cursor < end:
-            position = int(self._stream[cursor])
-            if position not in self.touched and position not in self.dropped:
+            position = stream[cursor]
+            if position not in touched and position not in dropped:
                 break
             cursor += 1
         self._cursor[number] = cursor
-        head: tuple[float, int] = (np.inf, -1)
+        head: tuple[float, int] = (math.inf, -1)
         if cursor < end:
-            position = int(self._stream[cursor])
+            position = stream[cursor]
             head = (-float(self.sums[position]), position)
-        heap = self._heaps[kind][combination]
+        heap = self._heaps[number]
         while heap:
             entry = heap[0]
             position = entry[1]
-            if self.open[position] and self._kind(position) == kind and -entry[0] == float(self.sums[position]):
+            if self.open[position] and self._kind(position) == kind and -entry[0] == self.sums[position]:
+                if entry < head:
+                    head = entry
                 break
             heapq.heappop(heap)
-        if heap and heap[0] < head:
-            head = heap[0]
-        self._heads[kind, combination] = -head[0]
-        self._head_positions[kind, combination] = head[1]
+        self._heads[number] = -head[0]
+        self._positions[number] = head[1]
 
-    def best(self) -> int:
+    def _rescore(self, combination: int) -> None:
+        """Work out the scores of one combination's two heads."""
+        blocked = self._spread.blocked is not None and self._spread.blocked[combination]
+        term = self._spread.total_of(combination)
+        terms = 1.0 + self.columns.wish_terms + (term != 0.0)
+        for number in (combination, combination + self._combinations):
+            self._scores[number] = -math.inf if blocked else (float(self._heads[number]) + term) / terms
+            terms += 1.0
+
+    def _rescore_all(self) -> None:
+        """Work out the scores of all heads."""
         terms = self._spread.totals()
         counted = (terms != 0.0) + (1.0 + self.columns.wish_terms)
-        first = (self._heads[0] + terms) / counted
-        second = (self._heads[1] + terms) / (counted + 1.0)
-        blocked = self._spread.blocked
-        if blocked is not None:
-            first[blocked] = -np.inf
-            second[blocked] = -np.inf
-        top = max(first.max(), second.max())
+        many = self._combinations
+        self._scores[:many] = (self._heads[:many] + terms) / counted
+        self._scores[many:] = (self._heads[many:] + terms) / (counted + 1.0)
+        if self._spread.blocked is not None:
+            self._scores[:many][self._spread.blocked] = -np.inf
+            self._scores[many:][self._spread.blocked] = -np.inf
+
+    def best(self) -> int:
+        if not self._combinations:
+            return NOWHERE
+        scores = self._scores
+        first = int(scores.argmax())
+        top = scores[first]
         if top == -np.inf:
             return NOWHERE
-        tied = [self._head_positions[0, first == top], self._head_positions[1, second == top]]
-        return int(min(part.min() for part in tied if len(part)))
+        tied = np.flatnonzero(scores == top)
+        return int(self._positions[first] if len(tied) == 1 else self._positions[tied].min())
 
     def spread_term(self, position: int) -> float:
         """What spreading adds there."""
@@ -385,29 +441,32 @@ class SpreadPicker(_Nodes):
         sums, terms = self.terms_of(position)
         return sums / terms
 
-    def _renew(self, position: int) -> None:
+    def _renew(self, position: int, copies: int) -> None:
+        """After a change of one node: its combination's heads and scores, or all scores if copies came or went."""
         combination = int(self._combination[position])
+        only_one = self._spread.add(combination, copies) if copies else True
         if self.open[position]:
-            kind = self._kind(position)
-            heapq.heappush(self._heaps[kind][combination], (-float(self.sums[position]), position))
+            number = self._kind(position) * self._combinations + combination
+            heapq.heappush(self._heaps[number], (-float(self.sums[position]), position))
         for kind in range(2):
             self._refresh(kind, combination)
+        if only_one:
+            self._rescore(combination)
+        else:
+            self._rescore_all()
 
     def place(self, position: int) -> None:
         super().place(position)
-        self._spread.add(int(self._combination[position]), 1)
-        self._renew(position)
+        self._renew(position, 1)
 
     def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
         self.change(position, cpu, memory, disk, copies)
-        if copies:
-            self._spread.add(int(self._combination[position]), copies)
-        self._renew(position)
+        self._renew(position, copies)
 
     def drop(self, position: int) -> None:
         self.dropped.add(position)
         self.open[position] = False
-        self._renew(position)
+        self._renew(position, 0)
 
     def is_open(self, position: int) -> bool:
         return bool(self.open[position]) and not self.is_blocked(position)

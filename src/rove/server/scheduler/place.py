@@ -219,14 +219,13 @@ class Run:
         if not isinstance(picker, HeapPicker):
             return
         positions, scores = picker.fill(len(plain), bool(self.ask.distinct_hosts))
-        rows = self.chosen.rows[np.array(positions, dtype=np.int64)] if positions else np.zeros(0, np.int64)
+        rows = self.chosen.rows[positions]
         block = self._block(False)
         block.rows += rows.tolist()
         block.indexes += plain[: len(positions)]
         block.scores += scores
         fleet = self.ledger.fleet
-        cpu = self.ask.cpu
-        np.add.at(fleet.used_cpu, rows, cpu)
+        np.add.at(fleet.used_cpu, rows, self.ask.cpu)
         np.add.at(fleet.used_memory, rows, self.ask.memory)
         np.add.at(fleet.used_disk, rows, self.ask.disk)
         self.placer.placed.setdefault(self.ask.group.name, Counter()).update(rows.tolist())

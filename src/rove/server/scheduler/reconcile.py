@@ -9,6 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.base import SECOND, unix_ns
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
@@ -48,11 +50,13 @@ class Context:
 
     def must_restart(self, alloc: Allocation) -> bool:
         """True if `alloc` (of an older version) cannot become one of the present version in place."""
-        if alloc.job is None or alloc.is_client_terminal:
-            return True
-        key = (alloc.job_version, alloc.job.create_index, alloc.task_group)
+        return alloc.job is None or self.differs(alloc.job, alloc.task_group)
+
+    def differs(self, older: Job, group: str) -> bool:
+        """True if copies of `older` must be replaced to become copies of the present version."""
+        key = (older.version, older.create_index, group)
         if key not in self.restarts:
-            self.restarts[key] = needs_restart(alloc.job, self.job, alloc.task_group)
+            self.restarts[key] = needs_restart(older, self.job, group)
         return self.restarts[key]
 
 
@@ -95,6 +99,21 @@ def reconcile(
             result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
     result.evaluations = followups.evaluations
     settle_deployment(result, job, governing, progress, now, evaluation.priority, new_id)
+    if governing is not None and any(u.status is DeploymentStatus.SUCCESSFUL for u in result.deployment_updates):
+        # Copies that failed during the roll-out were its concern; now they are rescheduled like any other.
+        over = msgspec.structs.replace(governing, status=DeploymentStatus.SUCCESSFUL)
+        after = reconcile(
+            job,
+            [alloc for own in by_group.values() for alloc in own],
+            over,
+            evaluation,
+            now=now,
+            node_of=node_of,
+            fits_in_place=fits_in_place,
+            new_id=new_id,
+        )
+        after.deployment_updates = result.deployment_updates
+        return after
     return result
 
 
@@ -156,6 +175,7 @@ class _Group:
         self.later: list[tuple[Allocation, int]] = []
         self.migrate_count = 0
         self.reschedule_count = 0
+        self.filled = 0
 
     def decide(self) -> tuple[GroupDecision, Progress]:
         reconnected = resolve_reconnects(self.sorted, self.job, self.group)
@@ -195,7 +215,7 @@ class _Group:
             strategy=self.strategy,
             total=total - (self._canary_requests() if self.strategy else 0),
             fresh=not self.had_this_version or bool(destructive) or bool(in_place),
-            settled=not (destructive or in_place or self.out.wanted or self.now_due),
+            settled=not (destructive or in_place or self.out.wanted or self.now_due or self._has_undecided()),
             canaries=canaries_wanted,
             places=self.out.wanted > 0,
         )
@@ -388,7 +408,11 @@ class _Group:
         for alloc in self.sorted.kept:
             if is_of(alloc, self.job):
                 same.append(alloc)
-            elif self.context.must_restart(alloc) or not self.context.fits_in_place(alloc, self.group):
+            elif self.context.must_restart(alloc):
+                destructive.append(alloc)
+            elif alloc.is_client_terminal:
+                same.append(alloc)  # nothing runs that could be taken over; its replacement will be new
+            elif not self.context.fits_in_place(alloc, self.group):
                 destructive.append(alloc)
             else:
                 in_place.append(alloc)
@@ -399,9 +423,9 @@ class _Group:
 
     def _version_for(self, alloc: Allocation, holding: bool) -> Job:
         """While a roll-out is held, a replacement is of the version that its predecessor ran."""
-        if holding and alloc.job is not None and alloc.job.group(self.group.name) is not None:
-            return alloc.job
-        return self.job
+        if not holding or alloc.job is None or alloc.job.group(self.group.name) is None:
+            return self.job
+        return alloc.job if self.context.differs(alloc.job, self.group.name) else self.job
 
     def _preferred(self, alloc: Allocation) -> str:
         return alloc.node_id if self.group.ephemeral_disk.sticky else ""
@@ -444,6 +468,7 @@ class _Group:
                 continue  # it belonged to a roll-out that has failed
             names.take_this(alloc.index)
             spare -= 1
+            self.filled += 1
             self.out.requests.append(
                 Request(
                     alloc.index,
@@ -460,13 +485,18 @@ class _Group:
 
     def _fill_with_older(self, names: NameIndex, pool: list[Allocation], spare: int) -> None:
         """While a roll-out is held, missing copies are made of the version that the others run."""
-        older = Counter(alloc.job_version for alloc in pool if alloc.job is not None and not is_of(alloc, self.job))
+        name = self.group.name
+        older = Counter(
+            alloc.job_version
+            for alloc in pool
+            if alloc.job is not None and not is_of(alloc, self.job) and self.context.differs(alloc.job, name)
+        )
         if not older or self.paused:
             return
         version = older.most_common(1)[0][0]
         job = next(alloc.job for alloc in pool if alloc.job_version == version and alloc.job is not None)
         group = job.group(self.group.name)
-        wanted = min(spare, (group.count if group else 0) - len(pool) - len(self.out.requests))
+        wanted = min(spare, (group.count if group else 0) - len(pool) - self.filled)
         self.out.requests += [Request(index, job) for index in names.take(max(wanted, 0))]
 
     def _replace(self, destructive: list[Allocation], placed: int, holding: bool) -> int:
@@ -499,6 +529,14 @@ class _Group:
             if not alloc.is_healthy:
                 limit -= 1
         return max(limit, 0)
+
+    def _has_undecided(self) -> bool:
+        """True while a running copy of the present roll-out has not been found healthy."""
+        deployment = self.context.deployment
+        return deployment is not None and any(
+            alloc.deployment_id == deployment.id and not alloc.is_client_terminal and not alloc.is_healthy
+            for alloc in self.sorted.kept
+        )
 
     def _note_waiting(self, pool: list[Allocation]) -> None:
         """Note on waiting copies which later evaluation looks at them."""

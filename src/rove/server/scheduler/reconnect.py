@@ -27,7 +27,7 @@ def resolve_reconnects(found: Sorted, job: Job, group: TaskGroup) -> Reconnected
         rival = next((other for other in rivals if other.client_status is AllocStatus.RUNNING), None)
         rival = rival or (rivals[0] if rivals else None)
         if rival is None or original_stays(alloc, rival, job, group):
-            found.kept.append(alloc)
+            (found.migrate if alloc.desired_transition.migrate else found.kept).append(alloc)
             result.kept.append(alloc)
             for other in rivals:
                 found.kept.remove(other)
@@ -44,6 +44,8 @@ def original_stays(original: Allocation, rival: Allocation, job: Job, group: Tas
     The newer job version wins; then the strategy decides. best_score compares stored scores,
     longest_running the start of the main task; a stand-in that does not run yet never wins.
     """
+    if original.desired_transition.migrate:
+        return False
     if original.job_version != rival.job_version:
         return original.job_version > rival.job_version
     rules = disconnect_of(original) or group.disconnect

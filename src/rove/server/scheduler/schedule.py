@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -28,12 +27,11 @@ from .ledger import Ledger
 from .place import Outcome, Placer, evictions
 from .reconcile import reconcile
 from .system import place_system, reconcile_system
+from .randomness import Rng
 from .view import View
 
 
-def schedule(
-    evaluation: Evaluation, view: View, *, now: float, rng: random.Random, new_id: Callable[[], str]
-) -> SchedulerResult:
+def schedule(evaluation: Evaluation, view: View, *, now: float, rng: Rng, new_id: Callable[[], str]) -> SchedulerResult:
     """Say what must change for the evaluation's job, on this snapshot.
 
     now: seconds since the epoch. rng: seeded; only breaks ties and picks ports. new_id: makes ids of

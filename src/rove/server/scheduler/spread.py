@@ -38,6 +38,8 @@ class SpreadRule:
         self.share = share
         self.desired = self._desired(spread, attribute, count) if spread.spread_target else None
         self.terms = np.zeros(len(attribute.counts))
+        self._bounds: tuple[float, float] | None = None
+        self._has_zero = self.desired is not None and bool((self.desired == 0).any())
         self.update()
 
     @staticmethod
@@ -56,6 +58,30 @@ class SpreadRule:
             self._targets(self.desired)
         self.terms[self.attribute.missing] = WORST * self.share
 
+    def changed(self, number: int) -> bool:
+        """The count of one value has changed. True if only that value's term has."""
+        if number == self.attribute.missing:
+            return True
+        count = float(self.attribute.counts[number])
+        if self.desired is None:
+            bounds = self._bounds
+            if bounds is None or count < bounds[0] or count > bounds[1] or not self._same_bounds(bounds):
+                self.update()
+                return False
+            low, high = bounds
+            self.terms[number] = self.share * _even_term(count, low, high)
+            return True
+        desired = float(self.desired[number])
+        if self._has_zero or not desired > 0:
+            self.update()
+            return False
+        self.terms[number] = self.share * ((desired - (count + 1.0)) / desired)
+        return True
+
+    def _same_bounds(self, bounds: tuple[float, float]) -> bool:
+        used = self.attribute.counts[:-1]
+        return bool(used.max() == bounds[1]) and bool(used[used > 0].min() == bounds[0])
+
     def _targets(self, desired: Floats) -> None:
         counts = self.attribute.counts
         terms = np.full(len(counts), WORST)
@@ -70,12 +96,21 @@ class SpreadRule:
         counts = self.attribute.counts[:-1]
         terms = np.zeros(len(counts) + 1)
         used = counts[counts > 0]
+        self._bounds = None
         if len(used):
             low, high = float(used.min()), float(used.max())
+            self._bounds = (low, high)
             terms[:-1] = (low - counts) / low
             terms[:-1][counts == low] = WORST if low == high else (high - low) / low
         terms *= self.share
         self.terms = terms
+
+
+def _even_term(count: float, low: float, high: float) -> float:
+    """The term of a value with `count` copies where the others have between `low` and `high`."""
+    if count != low:
+        return (low - count) / low
+    return WORST if low == high else (high - low) / low
 
 
 class PropertyLimit:
@@ -106,6 +141,7 @@ class SpreadTerms:
         self._rules = rules
         self._limits = limits
         self.blocked: Bools | None = None
+        self._unique = self._attributes()
         self._totals = np.zeros(combinations)
         self._total()
 
@@ -116,13 +152,23 @@ class SpreadTerms:
     def total_of(self, combination: int) -> float:
         return float(self._totals[combination])
 
-    def add(self, combination: int, copies: int) -> None:
-        """Copies were placed on (or taken from) nodes of this combination."""
-        for attribute, numbers in self._attributes():
+    def add(self, combination: int, copies: int) -> bool:
+        """Copies were placed on (or taken from) nodes of this combination.
+
+        True if no other combination's term has changed.
+        """
+        for attribute, numbers in self._unique:
             attribute.counts[numbers[combination]] += copies
-        for rule, _ in self._rules:
-            rule.update()
+        if len(self._rules) == 1 and not self._limits:
+            rule, numbers = self._rules[0]
+            if rule.changed(int(numbers[combination])):
+                self._totals[combination] = rule.terms[numbers[combination]]
+                return True
+        else:
+            for rule, _ in self._rules:
+                rule.update()
         self._total()
+        return False
 
     def _attributes(self) -> list[tuple[Attribute, Ints]]:
         seen: dict[int, tuple[Attribute, Ints]] = {}

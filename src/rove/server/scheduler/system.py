@@ -114,12 +114,13 @@ class _SystemGroup:
                 busy[alloc.node_id] = alloc
         destructive, in_place, same = self._split(busy, wanted)
         taken = set(busy) | {alloc.node_id for alloc in silent} | ended
-        moving = {alloc.node_id for alloc in sorted_allocs.migrate}
-        fresh = sorted(wanted - taken - moving) if not (self.failed or self.paused) else []
+        moving = {alloc.node_id: alloc for alloc in sorted_allocs.migrate}
+        fresh = sorted(wanted - taken) if not (self.failed or self.paused) else []
         for node_id in fresh:
             before = failed_here.get(node_id)
             stop = AllocStop(alloc_id=before.id, description=reasons.RESCHEDULED) if before else None
-            self.out.requests.append(Request(0, self.job, before, stop=stop, node_id=node_id))
+            previous = before or moving.get(node_id)
+            self.out.requests.append(Request(0, self.job, previous, stop=stop, node_id=node_id))
         canaries = self._canaries(destructive)
         replaced = self._replace(destructive, canaries)
         updated = [] if self.failed or self.paused else in_place
@@ -210,10 +211,14 @@ class _SystemGroup:
         if self.strategy is not None:
             limit = self.strategy.max_parallel - len(self.out.requests)
             deployment = self.context.deployment
+            stopping = {stop.alloc_id for stop in self.out.stops}
             mine = [
                 alloc
                 for alloc in self.allocs
-                if deployment is not None and alloc.deployment_id == deployment.id and not alloc.is_server_terminal
+                if deployment is not None
+                and alloc.deployment_id == deployment.id
+                and not alloc.is_server_terminal
+                and alloc.id not in stopping
             ]
             if any(alloc.is_unhealthy for alloc in mine):
                 return 0

@@ -30,6 +30,8 @@ from .tables import Column, JobKey, OnNode, SpecKey
 
 replace = msgspec.structs.replace
 
+NOTHING_ON_NODE = OnNode(EMPTY, EMPTY, 0)
+
 COUNTED_AS = {
     AllocStatus.PENDING: "starting", AllocStatus.RUNNING: "running", AllocStatus.COMPLETE: "complete",
     AllocStatus.FAILED: "failed", AllocStatus.LOST: "lost", AllocStatus.UNKNOWN: "unknown",
@@ -37,15 +39,18 @@ COUNTED_AS = {
 """Field of a group's summary by client status."""
 
 
-def place(draft: Draft, placement: Placement) -> Block:
-    """Store a placement as a block."""
+def place(draft: Draft, placement: Placement, planned: Job | None = None) -> Block:
+    """Store a placement as a block. planned: the job as the plan saw it, which may be gone by now."""
     job: Job | None = draft.jobs.get((placement.namespace, placement.job_id))
+    made_for = planned if planned is not None and planned.create_index else job
     number = draft.next_block
     draft.next_block = number + 1
     block = make_block(
         number, placement, draft.random(8 * len(placement)), draft.index, draft.now,
-        job.create_index if job is not None else 0,
+        made_for.create_index if made_for is not None else 0,
     )  # fmt: skip
+    if made_for is not None:
+        jobs.ensure_spec(draft, base_spec(block), made_for)
     draft.blocks[number] = block
     draft.put_row("blocks", number.to_bytes(8, "big"), block.row)
     draft.new_blocks.append(block)
@@ -72,8 +77,21 @@ def index_block(draft: Draft, block: Block, index: int = 0) -> None:
     draft.block_of_evaluation[placement.eval_id] = (*of_evaluation, number)
     on_node = draft.on_node
     for node_id in placement.node_ids:
-        entry: OnNode | None = on_node.get(node_id)
-        on_node[node_id] = OnNode((EMPTY if entry is None else entry.blocks).add(number), index)
+        entry: OnNode = on_node.get(node_id) or NOTHING_ON_NODE
+        on_node[node_id] = OnNode(entry.live.add(number), entry.ended, index)
+
+
+def sort_on_node(draft: Draft, block: Block, node_id: str) -> None:
+    """List a block among those that live on a node, or among those that have ended there."""
+    entry: OnNode | None = draft.on_node.get(node_id)
+    if entry is None:
+        return
+    number = block.number
+    lives = any(not draft.change_of(block, position).is_client_terminal for position in block.positions_on(node_id))
+    if lives != (number in entry.live):
+        live = entry.live.insert(number) if lives else entry.live.without((number,))
+        ended = entry.ended.without((number,)) if lives else entry.ended.insert(number)
+        draft.on_node[node_id] = OnNode(live, ended, entry.index)
 
 
 def _count_new(draft: Draft, block: Block, job: Job | None) -> None:
@@ -106,7 +124,7 @@ def count_untouched(draft: Draft, block: Block, positions: npt.NDArray[np.int64]
     use_spec(draft, base_spec(block), count)
     tally = draft.tally(block.job_key)
     groups = tally.groups
-    if is_counted(draft, block):
+    if is_counted(draft, base_spec(block)):
         counts = groups.get(placement.group, NO_COUNTS)
         groups = {**groups, placement.group: replace(counts, starting=counts.starting + count)}
     set_tally(draft, block.job_key, replace(
@@ -128,10 +146,9 @@ def count_loaded(draft: Draft, block: Block, position: int, change: AllocChange)
         draft.moved_of_evaluation[evaluation_id] = (*listed, block.reference(position))
     tally = draft.tally(block.job_key)
     groups = tally.groups
-    if is_counted(draft, block):
-        name, field = block.placement.group, COUNTED_AS[change.client_status]
-        counts = groups.get(name, NO_COUNTS)
-        groups = {**groups, name: replace(counts, **{field: getattr(counts, field) + 1})}
+    if is_counted(draft, spec_at(block, change)):
+        name = block.placement.group
+        groups = {**groups, name: _counted(groups.get(name, NO_COUNTS), change, 1)}
     set_tally(draft, block.job_key, replace(
         tally, live=tally.live + (not change.is_terminal), allocs=tally.allocs + 1, groups=groups,
     ))  # fmt: skip
@@ -150,9 +167,11 @@ def spec_at(block: Block, change: AllocChange) -> SpecKey:
     return (*block.job_key, moved.job_create_index, moved.job_version)
 
 
-def deployment_at(block: Block, change: AllocChange) -> str:
+def deployment_at(block: Block, change: AllocChange | None) -> str:
     """The deployment that an allocation belongs to now, or ''."""
-    return change.moved.deployment_id if change.moved is not None else block.placement.deployment_id
+    if change is not None and change.moved is not None:
+        return change.moved.deployment_id
+    return block.placement.deployment_id
 
 
 def usage_at(block: Block, position: int, change: AllocChange) -> Usage:
@@ -189,7 +208,9 @@ def set_change(draft: Draft, block: Block, position: int, old: AllocChange, new:
     draft.alloc_nodes.add(node_id)
     entry: OnNode | None = draft.on_node.get(node_id)
     if entry is not None and entry.index != draft.index:
-        draft.on_node[node_id] = OnNode(entry.blocks, draft.index)
+        draft.on_node[node_id] = OnNode(entry.live, entry.ended, draft.index)
+    if old.is_client_terminal != new.is_client_terminal:
+        sort_on_node(draft, block, node_id)
     draft.changed_allocs[reference] = draft.event_type
     key = block.job_key
     draft.mark(("allocs",), ("allocs.job", *key))
@@ -210,29 +231,43 @@ def recount(draft: Draft, block: Block, position: int, old: AllocChange, new: Al
     if moved:
         use_spec(draft, spec_at(block, new), 1)
         use_spec(draft, spec_at(block, old), -1)
-    if old.is_terminal == new.is_terminal and old.client_status is new.client_status:
+        _unlist_moved(draft, block, position, old)
+    is_over = (old.is_terminal, new.is_terminal)
+    if not moved and old.client_status is new.client_status:
+        if is_over[0] == is_over[1]:
+            return
+        counted = (False, False)
+    else:
+        after = is_counted(draft, spec_at(block, new))
+        counted = (is_counted(draft, spec_at(block, old)) if moved else after, after)
+    regroup = counted[0] != counted[1] or (counted[1] and old.client_status is not new.client_status)
+    if is_over[0] == is_over[1] and not regroup:
         return
-    key = block.job_key
+    key, name = block.job_key, block.placement.group
     tally = draft.tally(key)
     groups = tally.groups
-    if old.client_status is not new.client_status and is_counted(draft, block):
-        name = block.placement.group
-        groups = {**groups, name: _shift(groups.get(name, NO_COUNTS), old.client_status, new.client_status)}
+    if regroup:
+        counts = groups.get(name, NO_COUNTS)
+        if counted[0]:
+            counts = _counted(counts, old, -1)
+        if counted[1]:
+            counts = _counted(counts, new, 1)
+        groups = {**groups, name: counts}
         draft.mark(("job.summary", *key))
     set_tally(draft, key, replace(
-        tally, live=tally.live + old.is_terminal - new.is_terminal, groups=groups, modify_index=draft.index,
+        tally, live=tally.live + is_over[0] - is_over[1], groups=groups, modify_index=draft.index,
     ))  # fmt: skip
 
 
-def is_counted(draft: Draft, block: Block) -> bool:
-    """True if a block is of its job's present incarnation, so that the summary counts it."""
-    job: Job | None = draft.jobs.get(block.job_key)
-    return job is not None and job.create_index == block.row.job_create_index
+def is_counted(draft: Draft, spec: SpecKey) -> bool:
+    """True if a specification is of its job's present incarnation, so that the summary counts its copies."""
+    job: Job | None = draft.jobs.get(spec[:2])
+    return job is not None and job.create_index == spec[2]
 
 
-def _shift(counts: TaskGroupSummary, old: AllocStatus, new: AllocStatus) -> TaskGroupSummary:
-    less, more = COUNTED_AS[old], COUNTED_AS[new]
-    return replace(counts, **{less: getattr(counts, less) - 1, more: getattr(counts, more) + 1})
+def _counted(counts: TaskGroupSummary, change: AllocChange, sign: int) -> TaskGroupSummary:
+    field = COUNTED_AS[change.client_status]
+    return replace(counts, **{field: getattr(counts, field) + sign})
 
 
 def _recount_usage(draft: Draft, block: Block, position: int, old: AllocChange, new: AllocChange) -> None:
@@ -422,6 +457,8 @@ def collect(draft: Draft, alloc_ids: Iterable[str]) -> None:
         draft.alloc_nodes.add(block.node_of(position))
         draft.touched.add(("alloc", alloc_id))
         draft.mark(("allocs",), ("allocs.job", *block.job_key))
+        if not old.is_client_terminal:
+            sort_on_node(draft, block, block.node_of(position))
         fewer = Block(block.row, draft.blocks.get(block.number).gone + 1)
         draft.blocks[block.number] = touched[block.number] = fewer
     for block in touched.values():
@@ -436,21 +473,33 @@ def _uncount(draft: Draft, block: Block, position: int, old: AllocChange) -> Non
         if row is not None:
             draft.fleet.add(row, usage_at(block, position, old), -1)
         _hold_ports(draft, block, position, old, -1)
+    _unlist_moved(draft, block, position, old)
     key, name = block.job_key, block.placement.group
     tally = draft.tally(key)
     groups = tally.groups
-    if is_counted(draft, block):
+    if is_counted(draft, spec_at(block, old)):
         counted = COUNTED_AS[old.client_status]
         if old.is_client_terminal:
             jobs.keep_counts(draft, draft.jobs.get(key), {name: replace(NO_COUNTS, **{counted: 1})})
         else:
-            counts = groups.get(name, NO_COUNTS)
-            groups = {**groups, name: replace(counts, **{counted: getattr(counts, counted) - 1})}
+            groups = {**groups, name: _counted(groups.get(name, NO_COUNTS), old, -1)}
     set_tally(draft, key, replace(
         tally, live=tally.live - (not old.is_terminal), allocs=tally.allocs - 1, groups=groups,
         modify_index=draft.index,
     ))  # fmt: skip
     use_spec(draft, spec_at(block, old), -1)
+
+
+def _unlist_moved(draft: Draft, block: Block, position: int, old: AllocChange) -> None:
+    """An allocation no longer belongs to the evaluation that took it over."""
+    if old.moved is None:
+        return
+    listed = draft.moved_of_evaluation.get(old.moved.eval_id, ())
+    rest = tuple(reference for reference in listed if reference != block.reference(position))
+    if rest:
+        draft.moved_of_evaluation[old.moved.eval_id] = rest
+    elif listed:
+        draft.moved_of_evaluation.pop(old.moved.eval_id)
 
 
 def _forget_block(draft: Draft, block: Block) -> None:
@@ -466,9 +515,9 @@ def _forget_block(draft: Draft, block: Block) -> None:
         entry: OnNode | None = draft.on_node.get(node_id)
         if entry is None:
             continue
-        rest = entry.blocks.without((number,))
-        if len(rest):
-            draft.on_node[node_id] = OnNode(rest, draft.index)
+        live, ended = entry.live.without((number,)), entry.ended.without((number,))
+        if len(live) or len(ended):
+            draft.on_node[node_id] = OnNode(live, ended, draft.index)
         else:
             draft.on_node.pop(node_id)
     left = tuple(n for n in draft.block_of_evaluation.get(placement.eval_id, ()) if n != number)

@@ -93,7 +93,7 @@ def _apply_plan(draft: Draft, transaction: t.ApplyPlan) -> None:
         deployments.update_status(draft, update)
     if plan.deployment is not None:
         _put_plan_deployment(draft, plan)
-    blocks = [allocs.place(draft, placement) for placement in plan.placements]
+    blocks = [allocs.place(draft, placement, plan.job) for placement in plan.placements]
     for stop in plan.stops:
         by = ""
         if stop.preempted_by_index is not None:
@@ -215,14 +215,12 @@ def count_groups(draft: Draft, job: Job) -> dict[str, TaskGroupSummary]:
     groups = dict(kept.groups) if kept is not None else {}
     for number in draft.blocks_of_job.get(job.key, EMPTY).numbers():
         block = draft.blocks.get(number)
-        if not allocs.is_counted(draft, block):
-            continue
         name = block.placement.group
         for position in range(len(block)):
             change = draft.change_of(block, position)
-            if not change.gone:
-                counts = groups.get(name, NO_COUNTS)
+            if not change.gone and allocs.is_counted(draft, allocs.spec_at(block, change)):
                 field = allocs.COUNTED_AS[change.client_status]
+                counts = groups.get(name, NO_COUNTS)
                 groups[name] = replace(counts, **{field: getattr(counts, field) + 1})
     return {name: counts for name, counts in groups.items() if counts != NO_COUNTS}
 

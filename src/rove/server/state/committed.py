@@ -12,9 +12,12 @@ from rove.structs.node import Node
 
 from .blocks import Block, split
 from .draft import Draft
+from .fleet import FleetColumns
 from .snapshot import Snapshot
 from .tables import Tables, WatchKey
 from .transactions import Transaction
+
+NO_FLEET = FleetColumns()
 
 
 class Committed:
@@ -37,6 +40,16 @@ class Committed:
         self.gone_jobs: Sequence[Job] = draft.gone_jobs
         self.named: Mapping[tuple[str, ...], str] = draft.events
         """(topic, key...) -> event type."""
+
+    def without_fleet(self) -> Committed:
+        """The same, without the fleet's columns, for those who keep it: they are the bulk of what is not shared."""
+        other = Committed.__new__(Committed)
+        other.__dict__.update(self.__dict__)
+        for name in ("before", "snapshot"):
+            tables = getattr(self, name)._tables.share()
+            tables.fleet = NO_FLEET
+            setattr(other, name, Snapshot(tables))
+        return other
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:

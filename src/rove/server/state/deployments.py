@@ -35,7 +35,9 @@ def put_deployment(draft: Draft, deployment: Deployment) -> None:
     draft.deployments[deployment.id] = deployment
     draft.put_row("deployments", rows.key(deployment.create_index, deployment.id), deployment)
     if old is None:
-        draft.deployments_of_job[key] = (*draft.deployments_of_job.get(key, ()), deployment.id)
+        draft.deployments_of_job[key] = draft.in_order(
+            draft.deployments, draft.deployments_of_job.get(key, ()), deployment.id
+        )  # fmt: skip
     was = old is not None and old.is_active
     if was != deployment.is_active:
         tally = draft.tally(key)

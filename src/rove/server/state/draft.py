@@ -6,7 +6,6 @@ A draft is given its index, its time and its randomness, so applying is a pure f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -20,12 +19,37 @@ from .blocks import AllocChange, Block, id_bytes, split
 from .fleet import FleetDraft
 from .tables import NO_TALLY, Column, JobKey, Tables, Tally, WatchKey
 
-MAPS = (
-    "nodes", "jobs", "versions", "specs", "submissions", "kept_counts", "evaluations", "deployments", "blocks",
-    "changes", "pools", "namespaces", "scaling", "launches", "documents", "tallies", "uses", "children",
-    "blocks_of_job", "on_node", "block_of_evaluation", "moved_of_evaluation", "evaluations_of_job",
-    "deployments_of_job", "ports", "marks",
-)  # fmt: skip
+MAPS = frozenset(
+    (
+        "nodes",
+        "jobs",
+        "versions",
+        "specs",
+        "submissions",
+        "kept_counts",
+        "evaluations",
+        "deployments",
+        "blocks",
+        "changes",
+        "pools",
+        "namespaces",
+        "scaling",
+        "launches",
+        "documents",
+        "tallies",
+        "uses",
+        "children",
+        "blocks_of_job",
+        "on_node",
+        "block_of_evaluation",
+        "moved_of_evaluation",
+        "evaluations_of_job",
+        "deployments_of_job",
+        "ports",
+        "marks",
+    )
+)
+"""Tables that are maps; a draft makes a `Column` of each when it is first looked at."""
 
 
 class Draft:
@@ -82,8 +106,13 @@ class Draft:
         self.heads: set[JobKey] = set()
         """Jobs whose small row has to be written."""
         self.event_type = ""
-        for name in MAPS:
-            setattr(self, name, Column(getattr(base, name)))
+
+    def __getattr__(self, name: str) -> Column:
+        """A table that is looked at for the first time."""
+        if name not in MAPS:
+            raise AttributeError(name)
+        column = self.__dict__[name] = Column(getattr(self.base, name))
+        return column
 
     def put_row(self, table: str, key: bytes, value: msgspec.Struct) -> None:
         """Write an engine row."""
@@ -96,8 +125,9 @@ class Draft:
     def mark(self, *keys: WatchKey) -> None:
         """Note that `keys` changed now, where no noun tells by its own modify index."""
         for key in keys:
-            self.marks[key] = self.index
-        self.touched.update(keys)
+            if key not in self.touched:
+                self.touched.add(key)
+                self.marks[key] = self.index
 
     def tally(self, key: JobKey) -> Tally:
         """The counts of a job."""
@@ -121,6 +151,13 @@ class Draft:
         found: AllocChange | None = self.changes.get(block.reference(position))
         return found if found is not None else block.first()
 
+    def in_order(self, nouns: Column, ids: tuple[str, ...], new: str) -> tuple[str, ...]:
+        """`ids` with the id of a new noun, oldest first; those of one revision in order of id, as when loaded."""
+        place = len(ids)
+        while place and ids[place - 1] > new and nouns.get(ids[place - 1]).create_index == self.index:
+            place -= 1
+        return (*ids[:place], new, *ids[place:])
+
     def open_evaluations(self, key: JobKey) -> list[Evaluation]:
         """Evaluations of a job that have not ended."""
         found = (self.evaluations.get(name) for name in self.evaluations_of_job.get(key, ()))
@@ -133,12 +170,6 @@ class Draft:
         tables.next_block = self.next_block
         tables.configuration = self.configuration
         tables.fleet = self.fleet.result
-        for name in MAPS:
-            column: Column = getattr(self, name)
-            setattr(tables, name, column.finish())
+        for name in MAPS.intersection(self.__dict__):
+            setattr(tables, name, self.__dict__[name].finish())
         return tables, rows.encode(self.rows)
-
-
-def without(items: tuple[Any, ...], item: Any) -> tuple[Any, ...]:
-    """The tuple without `item`."""
-    return tuple(other for other in items if other != item)

@@ -28,7 +28,9 @@ def put_evaluation(draft: Draft, evaluation: Evaluation) -> Evaluation:
     )  # fmt: skip
     _store(draft, evaluation)
     if old is None:
-        draft.evaluations_of_job[key] = (*draft.evaluations_of_job.get(key, ()), evaluation.id)
+        draft.evaluations_of_job[key] = draft.in_order(
+            draft.evaluations, draft.evaluations_of_job.get(key, ()), evaluation.id
+        )  # fmt: skip
     opened = (not evaluation.is_terminal) - (old is not None and not old.is_terminal)
     if opened or old is None:
         tally = draft.tally(key)

@@ -177,7 +177,7 @@ class EventBroker:
         """Add the next commit."""
         if len(self._held) == self._held.maxlen:
             self._first += 1
-        self._held.append(committed)
+        self._held.append(committed.without_fleet())
         for subscription in self._subscriptions:
             subscription._wake.set()
 

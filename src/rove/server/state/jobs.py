@@ -80,6 +80,8 @@ def summary_of(job: Job, tally: Tally, children: JobChildrenSummary | None) -> J
 def put_job(draft: Draft, transaction: PutJob) -> Job:
     """Store a registration; returns the job as it is now."""
     asked = transaction.job
+    if not asked.node_pool:
+        asked = replace(asked, node_pool="default")
     current: Job | None = draft.jobs.get(asked.key)
     if current is not None and not spec_changed(current, asked):
         return current
@@ -159,6 +161,13 @@ def release_spec(draft: Draft, spec: SpecKey) -> None:
     listed = any(spec_of(job) == spec for job in draft.versions.get(spec[:2], ()))
     if not listed and not draft.uses.get(spec, 0) and draft.specs.pop(spec) is not None:
         draft.delete_row("specs", rows.spec_key(*spec))
+
+
+def ensure_spec(draft: Draft, spec: SpecKey, job: Job) -> None:
+    """Store a specification again that was forgotten while a plan for it was on its way."""
+    if spec not in draft.specs and spec_of(job) == spec:
+        draft.specs[spec] = job
+        draft.put_row("specs", rows.spec_key(*spec), job)
 
 
 def use_spec(draft: Draft, spec: SpecKey, count: int) -> None:

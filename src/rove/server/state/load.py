@@ -149,6 +149,9 @@ def _load_block(draft: Draft, block: Block, own: dict[int, AllocChange]) -> None
     for position, change in own.items():
         if not change.gone:
             allocs.count_loaded(draft, block, position, change)
+    ended = {block.node_of(position) for position, change in own.items() if change.is_client_terminal}
+    for node_id in sorted(ended):
+        allocs.sort_on_node(draft, block, node_id)
     key = block.job_key
     tally = draft.tally(key)
     draft.tallies[key] = replace(

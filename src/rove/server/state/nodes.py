@@ -8,10 +8,10 @@ from datetime import datetime
 import msgspec
 
 from rove.structs.base import SECOND, from_unix
-from rove.structs.node import DrainMetadata, Eligibility, Node, NodeEvent, NodeStatus, computed_class
+from rove.structs.node import DrainMetadata, Eligibility, Node, NodeEvent, NodePool, NodeStatus, computed_class
 from rove.structs.resources import Usage
 
-from . import rows
+from . import rows, settings
 from .allocs import usage_at
 from .draft import Draft
 from .postings import EMPTY
@@ -40,6 +40,8 @@ def put_node(draft: Draft, node: Node) -> None:
     else:
         node = replace(node, status_updated_at=old.status_updated_at)
     node = replace(node, computed_class=computed_class(node))
+    if node.node_pool not in settings.BUILT_IN_POOLS and node.node_pool not in draft.pools:
+        settings.put_pool(draft, NodePool(name=node.node_pool))
     _store(draft, node)
     refresh_columns(draft, node, is_new=old is None)
 
@@ -55,7 +57,7 @@ def refresh_columns(draft: Draft, node: Node, is_new: bool) -> None:
         return
     cpu = memory = disk = count = 0
     entry: OnNode | None = draft.on_node.get(node.id)
-    for number in (EMPTY if entry is None else entry.blocks).numbers():
+    for number in (EMPTY if entry is None else entry.live).numbers():
         block = draft.blocks.get(number)
         for position in block.positions_on(node.id):
             change = draft.change_of(block, position)

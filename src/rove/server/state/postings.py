@@ -7,6 +7,7 @@ do not see, since they end before it; adding to an older one (after a roll-back)
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 
@@ -36,6 +37,18 @@ class Postings:
         longer._items = items
         longer._length = self._length + 1
         return longer
+
+    def __contains__(self, number: int) -> bool:
+        place = bisect_left(self._items, number, 0, self._length)
+        return place < self._length and self._items[place] == number
+
+    def insert(self, number: int) -> Postings:
+        """The list with `number` at its place."""
+        if not self._length or self._items[self._length - 1] < number:
+            return self.add(number)
+        numbers = self.numbers()
+        insort(numbers, number)
+        return Postings(numbers)
 
     def without(self, numbers: Iterable[int]) -> Postings:
         """The list without those entries."""

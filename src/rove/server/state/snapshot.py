@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from rove.structs.alloc import Allocation, DesiredTransition
+from rove.structs.alloc import Allocation
 from rove.structs.deployment import Deployment
 from rove.structs.evaluation import Evaluation
 from rove.structs.job import (
@@ -25,8 +25,9 @@ from rove.structs.job import (
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 
-from .allocs import spec_at
-from .blocks import AllocChange, Block, id_bytes, reported_of, split
+from .allocs import deployment_at
+from .blocks import Block, id_bytes, split
+from .copies import copy_of, shared_of
 from .fleet import FleetView
 from .jobs import summary_of
 from .postings import EMPTY
@@ -41,7 +42,6 @@ TABLE_OF = {
     "node_pool": "node_pools", "namespace": "namespaces",
 }  # fmt: skip
 """The table whose index stands in where a finer one is not known."""
-NO_TRANSITION = DesiredTransition()
 
 
 class Snapshot:
@@ -169,6 +169,9 @@ class Snapshot:
             block = blocks[number]
             if namespace is not None and block.placement.namespace != namespace:
                 continue
+            if not prefix:
+                yield from self._of_block(block)
+                continue
             for position in _positions_with(block, prefix, bounds):
                 change = self._tables.changes.get(block.reference(position))
                 if change is None or not change.gone:
@@ -181,11 +184,19 @@ class Snapshot:
 
     def allocs_of_node(self, node_id: str) -> Sequence[Allocation]:
         """Every allocation on the node that is not client-terminal."""
-        return [self._make(*found) for found in self._on_node(node_id) if not self._is_over(*found)]
+        entry = self._tables.on_node.get(node_id)
+        if entry is None:
+            return []
+        live = self._on_node(node_id, entry.live.numbers())
+        return [self._make(*found) for found in live if not self._is_over(*found)]
 
     def all_allocs_of_node(self, node_id: str) -> Sequence[Allocation]:
         """Every allocation on the node, whatever its status; oldest first."""
-        return [self._make(*found) for found in self._on_node(node_id)]
+        entry = self._tables.on_node.get(node_id)
+        if entry is None:
+            return []
+        numbers = sorted(entry.live.numbers() + entry.ended.numbers())
+        return [self._make(*found) for found in self._on_node(node_id, numbers)]
 
     def allocs_of_evaluation(self, evaluation_id: str) -> Sequence[Allocation]:
         """Allocations that an evaluation placed, or took over in place and still has."""
@@ -206,8 +217,17 @@ class Snapshot:
         deployment = self._tables.deployments.get(deployment_id)
         if deployment is None:
             return []
-        every = self.allocs_of_job(deployment.namespace, deployment.job_id)
-        return [allocation for allocation in every if allocation.deployment_id == deployment_id]
+        tables, found = self._tables, []
+        for number in tables.blocks_of_job.get(deployment.job_key, EMPTY).numbers():
+            block = tables.blocks[number]
+            shared: Allocation | None = None
+            for position in range(len(block)):
+                change = tables.changes.get(block.reference(position))
+                if (change is not None and change.gone) or deployment_at(block, change) != deployment_id:
+                    continue
+                shared = shared or shared_of(tables, block)
+                found.append(copy_of(tables, shared, block, position, change))
+        return found
 
     def alloc_count(self) -> int:
         """How many allocations are kept."""
@@ -230,12 +250,9 @@ class Snapshot:
         change = self._tables.changes.get(block.reference(position))
         return None if change is not None and change.gone else (block, position)
 
-    def _on_node(self, node_id: str) -> Iterator[tuple[Block, int]]:
-        entry = self._tables.on_node.get(node_id)
-        if entry is None:
-            return
+    def _on_node(self, node_id: str, numbers: Sequence[int]) -> Iterator[tuple[Block, int]]:
         blocks, changes = self._tables.blocks, self._tables.changes
-        for number in entry.blocks.numbers():
+        for number in numbers:
             block = blocks[number]
             for position in block.positions_on(node_id):
                 change = changes.get(block.reference(position))
@@ -247,55 +264,17 @@ class Snapshot:
         return change is not None and change.is_client_terminal
 
     def _of_block(self, block: Block) -> Iterator[Allocation]:
-        changes = self._tables.changes
+        tables = self._tables
+        shared = shared_of(tables, block)
         for position in range(len(block)):
-            change = changes.get(block.reference(position))
+            change = tables.changes.get(block.reference(position))
             if change is None or not change.gone:
-                yield self._make(block, position)
+                yield copy_of(tables, shared, block, position, change)
 
     def _make(self, block: Block, position: int) -> Allocation:
-        """The struct of an allocation, from its block and what changed since."""
-        tables = self._tables
-        placement = block.placement
-        change: AllocChange = tables.changes.get(block.reference(position)) or block.first()
-        moved, reported = change.moved, reported_of(change)
-        node_id = block.node_of(position)
-        node = tables.nodes.get(node_id)
-        return Allocation(
-            id=block.id_of(position),
-            namespace=placement.namespace,
-            eval_id=placement.eval_id if moved is None else moved.eval_id,
-            name=block.name_of(position),
-            node_id=node_id,
-            node_name="" if node is None else node.name,
-            job_id=placement.job_id,
-            job=tables.specs.get(spec_at(block, change)),
-            job_version=placement.job_version if moved is None else moved.job_version,
-            task_group=placement.group,
-            allocated_resources=block.resources_at(position, change),
-            metrics=block.metrics_at(position),
-            desired_status=change.desired_status,
-            desired_description=change.desired_description,
-            desired_transition=change.transition or NO_TRANSITION,
-            client_status=change.client_status,
-            client_description=change.client_description,
-            task_states=reported.task_states or None,
-            alloc_states=change.alloc_states,
-            previous_allocation=placement.previous.get(position, ""),
-            next_allocation=change.next_allocation,
-            deployment_id=placement.deployment_id if moved is None else moved.deployment_id,
-            deployment_status=change.health,
-            reschedule_tracker=placement.trackers.get(position),
-            network_status=reported.network_status,
-            followup_eval_id=change.followup_eval_id,
-            preempted_allocations=placement.preempted.get(position, ()),
-            preempted_by_allocation=change.preempted_by,
-            create_index=block.row.create_index,
-            modify_index=change.modify_index,
-            alloc_modify_index=change.alloc_modify_index,
-            create_time=block.row.create_time,
-            modify_time=change.modify_time,
-        )
+        """The struct of one allocation."""
+        change = self._tables.changes.get(block.reference(position))
+        return copy_of(self._tables, shared_of(self._tables, block), block, position, change)
 
     # Evaluations and deployments
 
@@ -441,8 +420,6 @@ def _prefix_bounds(prefix: str) -> tuple[int, int] | None:
 
 
 def _positions_with(block: Block, prefix: str, bounds: tuple[int, int]) -> list[int]:
-    if not prefix:
-        return list(range(len(block)))
     low, high = bounds
     heads = np.frombuffer(block.row.ids, dtype=">u8")[::2]
     found: list[int] = np.flatnonzero((heads >= np.uint64(low)) & (heads <= np.uint64(high))).tolist()

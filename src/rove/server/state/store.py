@@ -22,7 +22,7 @@ from rove.structs.base import unix_ns
 from .apply import apply
 from .committed import Committed
 from .draft import Draft
-from .events import EventBroker
+from .events import BUFFER, EventBroker
 from .load import load
 from .snapshot import Snapshot
 from .tables import Tables, WatchKey
@@ -48,10 +48,10 @@ class _Pending:
 class Store:
     """All state of a region. Belongs to one event loop; snapshots may be read from any thread."""
 
-    def __init__(self, engine: Engine, clock: Clock, ids: Ids) -> None:
+    def __init__(self, engine: Engine, clock: Clock, ids: Ids, event_buffer: int = BUFFER) -> None:
         self.damage: tuple[Damage, ...] = ()
         """What could not be read at `open`; everything else was."""
-        self.events = EventBroker()
+        self.events = EventBroker(event_buffer)
         self._engine = engine
         self._clock = clock
         self._ids = ids

@@ -91,9 +91,13 @@ NO_TALLY = Tally()
 
 
 class OnNode(msgspec.Struct, frozen=True, gc=False):
-    """Blocks with copies on a node, and when one of those last changed."""
+    """Blocks with copies on a node: those with a copy that has not ended there, and the others.
 
-    blocks: Postings
+    index: when one of the copies last changed.
+    """
+
+    live: Postings
+    ended: Postings
     index: int
 
 

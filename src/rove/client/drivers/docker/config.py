@@ -320,7 +320,7 @@ def _ports(spec: TaskSpec) -> tuple[dict[str, Any], dict[str, list[dict[str, str
 def _host_config(spec: TaskSpec, policy: Policy, bindings: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     config = spec.config
     binds, mounts = _binds_and_mounts(spec, policy)
-    network_mode = config.get("network_mode") or {"host": "host", "none": "none"}.get(spec.network_mode, "default")
+    network_mode = config.get("network_mode") or ("none" if spec.network_mode == "none" else "default")
     shares = max(SHARES_MIN, spec.resources.cpu.cpu_shares)
     memory = spec.resources.memory
     hard = int(config.get("memory_hard_limit") or 0) or memory.memory_max_mb or memory.memory_mb

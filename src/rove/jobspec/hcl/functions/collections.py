@@ -174,7 +174,7 @@ def length(value: Value) -> Value:
     raise FunctionError(f"{friendly(type_of(value))} has no length", 0)
 
 
-@function("lookup", ANY, STRING, ANY, nulls=(2,))
+@function("lookup", ANY, STRING, ANY)
 def lookup(mapping: Value, name: str, default: Value) -> Value:
     found = _mapping(mapping, 0)
     if isinstance(found, MapOf):

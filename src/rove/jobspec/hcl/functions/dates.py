@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 
 from rove.jobspec.hcl.functions import FunctionError, function
 from rove.jobspec.hcl.types import STRING
 
-_STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,]\d{1,30})?(Z|([+-])(\d{2}):(\d{2}))")
+_STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,30}))?(Z|([+-])(\d{2}):(\d{2}))")
 _TOKEN = re.compile(r"''|'(?:[^']|'')*'|'|([a-zA-Z])\1*|[^'a-zA-Z]+", re.DOTALL)
 _DURATION = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_MONTHS = "January February March April May June July August September October November December".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def _stamp(text: str, argument: int) -> datetime:
     found = _STAMP.fullmatch(text)
     if found is None:
         raise FunctionError("a timestamp looks like 2006-01-02T15:04:05Z", argument)
-    zone = timezone.utc
-    if found[7] != "Z":
-        hours, minutes = int(found[9]), int(found[10])
+    zone = UTC
+    if found[8] != "Z":
+        hours, minutes = int(found[10]), int(found[11])
         if hours > 24 or minutes > 60:
             raise FunctionError("the offset from UTC is out of range", argument)
         offset = timedelta(hours=hours, minutes=minutes)
-        zone = timezone(min(-offset if found[8] == "-" else offset, timedelta(hours=23, minutes=59)))
+        zone = timezone(min(-offset if found[9] == "-" else offset, timedelta(hours=23, minutes=59)))
     try:
-        return datetime(*(int(each) for each in found.groups()[:6]), tzinfo=zone)  # type: ignore[arg-type,misc]
+        year, month, day, hour, minute, second = (int(each) for each in found.groups()[:6])
+        return datetime(year, month, day, hour, minute, second, int((found[7] or "0")[:6].ljust(6, "0")), zone)
     except ValueError as failure:
         raise FunctionError(f"not a time: {failure}", argument) from None
 

@@ -110,7 +110,7 @@ def _from_plain(value: Any, depth: int) -> Value:
     if depth > DEPTH_MAX:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
-        if "\ud800" <= max(value, default="") and any("\ud800" <= char <= "\udfff" for char in value):
+        if max(value, default="") >= "\ud800" and any("\ud800" <= char <= "\udfff" for char in value):
             value = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
         return normal(value)
     if isinstance(value, list):

@@ -11,6 +11,8 @@ from rove.jobspec.hcl.functions import FunctionError
 from rove.jobspec.hcl.numbers import Number
 from rove.jobspec.hcl.positions import clusters
 
+SHORTEST_EXPONENT = 6  # from here on the shortest form has an exponent
+
 _VERB = re.compile(
     r"%(?P<flags>[ +\-#0]*)(?P<width>[0-9]*)(?P<precision>\.[0-9]*)?(?:\[(?P<place>[0-9]+)\])?(?P<mode>.)?", re.DOTALL
 )
@@ -46,7 +48,7 @@ def format_text(template: str, arguments: list[Any]) -> str:
         if found is None or not found["mode"]:
             raise FunctionError("the format ends within a verb", 0)
         position = found.end()
-        if found["mode"] == "%":
+        if found["mode"] == "%" and len(found[0]) == 2:
             made.append("%")
             continue
         verb = _Verb(found)
@@ -232,9 +234,7 @@ def _general_shortest(number: Number) -> str:
         return "0"
     sign = "-" if numbers.compare(number, 0) < 0 else ""
     digits, exponent = _digits(number)
-    # The limit for the shortest form is 21 digits, or as many as there are if that is more.
-    limit = max(len(digits), 21)
-    if exponent - 1 < -4 or exponent - 1 >= limit:
+    if exponent - 1 < -4 or exponent - 1 >= SHORTEST_EXPONENT:
         return sign + _with_exponent(digits, exponent - 1)
     return sign + _plain(digits, exponent)
 

@@ -74,17 +74,17 @@ def join(separator: str, *lists: Any) -> str:
 
 @function("lower", STRING)
 def lower(text: str) -> str:
-    return text.lower() if text.isascii() else normal("".join(_single(char, char.lower()) for char in text))
+    return text.lower() if text.isascii() else normal("".join([_single(char, char.lower()) for char in text]))
 
 
 @function("upper", STRING)
 def upper(text: str) -> str:
-    return text.upper() if text.isascii() else normal("".join(_single(char, char.upper()) for char in text))
+    return text.upper() if text.isascii() else normal("".join([_single(char, char.upper()) for char in text]))
 
 
 def _single(char: str, changed: str) -> str:
     """Go maps letter by letter, so a letter that would become two stays."""
-    return changed if len(changed) == 1 else char
+    return changed if len(changed) == 1 else "i" if char == "\u0130" else char
 
 
 @function("regex_replace", STRING, STRING, STRING)
@@ -178,9 +178,7 @@ def split_clusters(text: str) -> Iterator[str]:
     """The user-perceived characters of a text."""
     piece = ""
     for char in text:
-        if piece and clusters(piece + char) == clusters(piece) and not (piece.isascii() and char.isascii()):
-            piece += char
-        elif piece == "\r" and char == "\n":
+        if (piece and clusters(piece + char) == clusters(piece) and not (piece.isascii() and char.isascii())) or (piece == "\r" and char == "\n"):
             piece += char
         else:
             if piece:

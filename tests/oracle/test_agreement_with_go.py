@@ -1,0 +1,76 @@
+"""Go's HCL library is the judge: same acceptance, same tree, same positions, same values, same layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rove.jobspec.hcl import HclError, format_source
+
+MUTANTS = 3000
+# Deliberate: infinity is no number to us, `length` also takes objects, and minus zero is zero. Go says a splat over
+# an empty list of texts has no attribute; we find nothing to look at.
+KNOWN_DIFFERENCES = {
+    b"1 / 0", b"1 % 0", b"log(0, 2)", b"log(5, 1)", b"pow(10, 400)", b"length({a = 1})", b"yamldecode(\".inf\")",
+    b"try(1/0, 2)", b'convert("Inf", number)', b'convert("-0", number)', b"var.el[*].x",
+}  # fmt: skip
+
+
+def _differences(oracle: Any, ours: Any, mode: str, inputs: list[bytes], mine: Any, settle: Any) -> list[str]:
+    found = []
+    for text, (theirs, answer) in zip(inputs, oracle.answers(mode, inputs, settle), strict=True):
+        if theirs is None:
+            continue
+        our_answer = mine(text)
+        if ours.digest(our_answer) != theirs:
+            found.append(
+                f"{text[:3000].decode(errors='replace')}\n--- Go: {str(answer)[:600]}\n--- ours: {str(our_answer)[:600]}\n"
+            )
+    return found
+
+
+def test_expressions_have_the_value_they_have_in_go(oracle: Any, ours: Any) -> None:
+    lines = (ours.corpus / "hcl/expressions.txt").read_bytes().split(b"\n")
+    inputs = [line for line in lines if line and line not in KNOWN_DIFFERENCES]
+    assert len(inputs) > 1000
+    found = _differences(oracle, ours, "eval", inputs, ours.value, ours.go_value)
+    assert not found, "\n".join(found[:10])
+
+
+def test_corpus_files_have_the_tree_and_values_they_have_in_go(oracle: Any, ours: Any) -> None:
+    inputs = [path.read_bytes() for path in ours.files()]
+    found = _differences(oracle, ours, "tree", inputs, ours.tree, ours.go_tree)
+    assert not found, "\n".join(found[:10])
+
+
+def test_mutants_are_accepted_or_refused_as_in_go_and_mean_the_same(oracle: Any, ours: Any) -> None:
+    sources = [path.read_bytes().decode() for path in ours.files()]
+    sources = [source for source in sources if 0 < len(source) < 6000]
+    inputs = [ours.mutant(sources[seed % len(sources)], seed).encode() for seed in range(MUTANTS)]
+    found = _differences(oracle, ours, "tree", inputs, ours.tree, ours.go_tree)
+    assert not found, f"{len(found)} differences\n" + "\n".join(found[:10])
+
+
+def _formatted(source: bytes) -> Any:
+    try:
+        return [format_source(source.decode())]
+    except HclError:
+        return ["invalid"]
+
+
+def test_formatted_files_look_as_hclfmt_leaves_them(oracle: Any, ours: Any) -> None:
+    inputs = [path.read_bytes() for path in ours.files()]
+    inputs = [each for each in inputs if ours.tree(each) != ["invalid"] and not each.startswith(b"\xef\xbb\xbf")]
+
+    def settle(answer: Any) -> Any:
+        return [answer[0].rstrip("\n") + "\n" if answer[0].strip() else ""]
+
+    found = _differences(oracle, ours, "format", inputs, _formatted, settle)
+    assert not found, "\n".join(found[:5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutants_differ_from_their_source(ours: Any, seed: int) -> None:
+    source = "a = 1\nb = 2\nc {\n}\n" * 5
+    assert any(ours.mutant(source, seed * 100 + each) != source for each in range(5))
