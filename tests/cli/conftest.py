@@ -92,7 +92,7 @@ class FakeAgent:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def on(self, route: str, value: Any) -> None:
-        """Answer a route such as ``GET /v1/jobs``: with a value, an Answer, a list of Answers in turn, or a function."""
+        """Answer a route such as ``GET /v1/jobs``: with a value, an Answer, Turns, or what a function gives."""
         self.routes[route] = value
 
     def answer(self, call: Call) -> Answer:
@@ -374,7 +374,8 @@ def add_cluster(agent: FakeAgent) -> None:
     agent.on("GET /v1/nodes", with_prefix(a_node()))
     agent.on(f"GET /v1/node/{NODE_ID}", a_node())
     agent.on(f"GET /v1/node/{NODE_ID}/allocations", [an_alloc()])
-    agent.on("GET /v1/client/stats", {"Uptime": 7325, "CPUTicksConsumed": 100.5, "Memory": {"Used": 2**30, "Total": 2**33}})
+    memory = {"Used": 2**30, "Total": 2**33}
+    agent.on("GET /v1/client/stats", {"Uptime": 7325, "CPUTicksConsumed": 100.5, "Memory": memory})
     agent.on("GET /v1/evaluations", with_prefix(an_evaluation()))
     agent.on(f"GET /v1/evaluation/{EVAL_ID}", an_evaluation())
     agent.on(f"GET /v1/evaluation/{EVAL_ID}/allocations", [alloc_stub()])

@@ -32,7 +32,10 @@ DIFF = {
                 {"Type": "None", "Name": "side"},
             ],
         },
-        {"Type": "Added", "Name": "new", "Updates": {"create": 1}, "Fields": [{"Type": "Added", "Name": "Count", "New": "1"}]},
+        {
+            "Type": "Added", "Name": "new", "Updates": {"create": 1},
+            "Fields": [{"Type": "Added", "Name": "Count", "New": "1"}],
+        },
     ],
 }  # fmt: skip
 

@@ -111,3 +111,12 @@ async def test_a_full_disk_is_told_and_does_not_stop_the_node(tmp_path: Path, ca
     await state.save_alloc(an_alloc(a_job()))
     assert "was not written" in caplog.text
     await state.close()
+
+
+def test_reports_are_numbered_upwards_also_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    state = LocalState(tmp_path)
+    state.open()
+    first = state.first_sequence(2_000_000_000.0)
+    assert state.first_sequence(1_000_000_000.0) > first
+    (tmp_path / "starts").write_text("broken")
+    assert state.first_sequence(2_000_000_005.0) > first

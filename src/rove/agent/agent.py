@@ -26,6 +26,7 @@ from rove.agent import logs
 from rove.agent.config import AgentConfig
 from rove.agent.settings import client_settings, server_settings
 from rove.api import AgentInfo, Backend, create_app, mount_internal
+from rove.api.local import LocalNode, local_node
 from rove.client.client import Client
 from rove.client.drivers.base import DriverError
 from rove.client.drivers.registry import load_drivers
@@ -93,6 +94,7 @@ class Agent:
         self._monitor = monitor or logs.Monitor()
         self._clock, self._ids = RealClock(), RealIds()
         self._runners: list[web.AppRunner] = []
+        self._backends: list[Backend] = []
         self._dialer: Dialer | None = None
         self._temporary: Path | None = None
         self._started_at = self._clock.now()
@@ -206,6 +208,8 @@ class Agent:
             on_servers=self._learn_servers,
         )
         await self.client.start()
+        for backend in self._backends:
+            backend.client = local_node(self.client)
 
     def _learn_servers(self, servers: Any) -> None:
         if self._dialer is not None and servers:
@@ -213,6 +217,10 @@ class Agent:
 
     async def stop(self, *, leave: bool = False) -> None:
         """Stop everything. Tasks run on, except in -dev. leave: move allocations away first."""
+        for backend in self._backends:
+            if isinstance(backend.client, LocalNode):
+                await backend.client.close()
+        self._backends.clear()
         if self.client is not None:
             await self.client.stop(drain=leave)
             self.client = None
@@ -271,7 +279,7 @@ class Agent:
 
     def _backend(self) -> Backend:
         server, config = self.server, self.config
-        return Backend(
+        backend = Backend(
             region=config.region,
             server=server,
             body_limit=config.limits.max_body_size_bytes,
@@ -287,6 +295,8 @@ class Agent:
                 server_addresses=lambda: self._dialer.servers if self._dialer else config.server_addresses(),
             ),
         )
+        self._backends.append(backend)
+        return backend
 
     def _stats(self) -> dict[str, dict[str, str]]:
         runtime = {

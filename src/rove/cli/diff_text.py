@@ -58,7 +58,7 @@ def _parts(entry: Json, indent: int) -> list[str]:
         if thing.get("Type") == "None":
             continue
         lines.append(f"{' ' * indent}{_mark(thing)}{thing.get('Name', '')} {{")
-        lines += _parts(thing, indent + 4)
+        lines += _parts(thing, indent + 6)
         lines.append(f"{' ' * (indent + 4)}}}")
     return lines
 

@@ -113,6 +113,7 @@ class Client:
         """Take the state directory, fingerprint, restore, and begin to dial. Raises `RoveError`."""
         self.state.open()
         node_id, secret = self.state.identity(self._ids)
+        self._around.first_sequence = self.state.first_sequence(self.clock.now())
         self._prepare_alloc_dir()
         found = await self._fingerprint(self.settings, self.drivers)
         self.node = self._complete(found, node_id, secret)
@@ -271,7 +272,7 @@ class Client:
                 AllocUpdate(
                     id=alloc.id,
                     client_status=AllocStatus.COMPLETE,
-                    sequence=int(self.clock.now() * 1000),
+                    sequence=self._around.first_sequence + 1,
                     client_description="It was stopped before it ran here",
                     task_states=dict(alloc.task_states or {}),
                 )
@@ -299,7 +300,7 @@ class Client:
                     id=alloc.id,
                     client_status=AllocStatus.FAILED,
                     client_description=error.text(),
-                    sequence=int(self.clock.now() * 1000),
+                    sequence=self._around.first_sequence + 1,
                 )
             )
             return

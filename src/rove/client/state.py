@@ -27,6 +27,8 @@ from rove.structs.alloc import Allocation
 
 VERSION = 1
 MAGIC = "rove-state"
+SEQUENCE_BITS = 20
+"""Reports of one allocation that one agent may number; the numbers stay below 2**53."""
 ALLOC, TASKS, BROKEN = ".alloc", ".tasks", ".broken"
 
 log = logging.getLogger(__name__)
@@ -97,6 +99,21 @@ class LocalState:
         _replace(path, text.encode())
         _sync_dir(self._path)
         return text
+
+    def first_sequence(self, now: float) -> int:
+        """Where this agent starts to number its reports: above every agent before, also if the clock was set back.
+
+        now: seconds since the epoch, which keeps the order if the file is lost. Call it once a start.
+        """
+        path = self._path / "starts"
+        try:
+            before = int(path.read_text())
+        except (OSError, ValueError):
+            before = 0
+        start = max(before + 1, int(now))
+        _replace(path, str(start).encode())
+        _sync_dir(self._path)
+        return start << SEQUENCE_BITS
 
     def load(self) -> list[Remembered]:
         """Every allocation that can be read. What cannot is in `damage`, and moved aside."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 TEXT_MAX = 256
+YEAR_MAX = 2099
 YEARS_AHEAD = 12
 """A leap-day-on-a-weekday line can wait eleven years at most around a skipped leap year."""
 
@@ -57,7 +58,7 @@ _FIELDS = (
     _Field("day of the month", 1, 31, {}),
     _Field("month", 1, 12, _MONTHS),
     _Field("day of the week", 0, 7, _DAYS),
-    _Field("year", 1970, 2099, {}),
+    _Field("year", 1970, YEAR_MAX, {}),
 )
 _ITEM = re.compile(r"(?:(\*)|(\w+)(?:-(\w+))?)(?:/(\d{1,4}))?\Z", re.ASCII)
 _DAY_RULE = re.compile(r"(?:(l)(w)?|(\d{1,2})w|l-(\d{1,2}))\Z", re.ASCII)
@@ -124,8 +125,10 @@ class CronSchedule:
         `moment` is taken as wall-clock time: the caller converts to the job's time zone and resolves nights on
         which the clocks change. Looks ahead YEARS_AHEAD years.
         """
+        if moment.year >= YEAR_MAX:
+            return None
         wall = moment.replace(microsecond=0) + timedelta(seconds=1)
-        last_year = wall.year + YEARS_AHEAD
+        last_year = min(wall.year + YEARS_AHEAD, YEAR_MAX)
         day = wall.replace(hour=0, minute=0, second=0)
         while day.year <= last_year:
             if day.year not in self.years or day.month not in self.months:
@@ -135,8 +138,6 @@ class CronSchedule:
                 found = self._time_on(day, wall if day.date() == wall.date() else None)
                 if found is not None:
                     return found
-            if day.year == 9999 and day.month == 12 and day.day == 31:
-                return None
             day += timedelta(days=1)
         return None
 

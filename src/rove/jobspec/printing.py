@@ -17,7 +17,9 @@ from .slim import slim_job
 
 Api = Mapping[str, Any]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_NAME = re.compile(r"(?!(?:for|null|true|false)\Z)[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+"""What may stand before "=" without quotes, in a block as well as in an object."""
+
 _INDENT = "  "
 
 
@@ -56,7 +58,7 @@ def _templates_kept(text: str) -> str:
 
 
 _HEREDOC = re.compile(r"(?:[^\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029\ufeff\ud800-\udfff]*\n)")
-_RAW = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
+_RAW = re.compile(r"(\$?)\$\{([^{}$]*)(\}?)")
 _TRAVERSAL = re.compile(
     r"(?!(?:var|local|true|false|null|for|if)\b)[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|\.\d+|\[\d+\])*", re.ASCII
 )

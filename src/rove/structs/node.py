@@ -238,6 +238,9 @@ def computed_class(node: Node) -> str:
         "host_networks": sorted(node.host_networks),
         "host_volumes": sorted((name, volume.read_only) for name, volume in node.host_volumes.items()),
         "modes": sorted({network.mode for network in node.node_resources.node_networks}),
+        "aliases": sorted(
+            {address.alias for network in node.node_resources.node_networks for address in network.addresses}
+        ),
         "devices": sorted(
             (device.vendor, device.type, device.name, sorted(map(str, device.attributes.items())))
             for device in node.node_resources.devices

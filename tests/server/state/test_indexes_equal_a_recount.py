@@ -297,7 +297,7 @@ def check_on_node(tables: Tables, node_id: str) -> None:
     entry = tables.on_node.get(node_id)
     for number in [] if entry is None else entry.live.numbers():
         block = tables.blocks[number]
-        changes = [tables.changes.get(block.reference(position)) for position in block.positions_on(node_id)]
+        changes = [tables.change_at(block, position) for position in block.positions_on(node_id)]
         assert any(change is None or not change.is_client_terminal for change in changes)
 
 

@@ -36,9 +36,6 @@ from .core import (
     role_of,
 )
 
-RESTORED_SEQUENCE_STEP = 1_000_000
-"""Added to the saved sequence at a restart, since reports may have been sent that were never saved."""
-
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +43,6 @@ class AllocRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of an allocation's life on disk, beside the allocation itself."""
 
     tasks: dict[str, TaskRecord] = {}
-    sequence: int = 0
     healthy: bool | None = None
     healthy_time: UnixNs = 0
     health_of: str = ""
@@ -101,9 +97,8 @@ class AllocRunner:
         self._run_timer: asyncio.Task[None] | None = None
         self._description = record.description if record else ""
         self._reported: AllocUpdate | None = None
-        self._sequence = int(around.clock.now() * 1000)
+        self._sequence = around.first_sequence
         if record is not None:
-            self._sequence = max(self._sequence, record.sequence + RESTORED_SEQUENCE_STEP)
             self.stopping = self._winding_down = record.stopping
         self._health_of = record.health_of if record else alloc.deployment_id
         self.healthy = record.healthy if record else None
@@ -296,8 +291,7 @@ class AllocRunner:
     def record(self) -> AllocRecord:
         """What has to be kept on disk."""
         return AllocRecord(
-            tasks={name: runner.record for name, runner in self.tasks.items()}, sequence=self._sequence,
-            healthy=self.healthy, healthy_time=self._healthy_time, health_of=self._health_of,
+            tasks={name: runner.record for name, runner in self.tasks.items()}, healthy=self.healthy, healthy_time=self._healthy_time, health_of=self._health_of,
             stopping=self.stopping, description=self._description,
         )  # fmt: skip
 

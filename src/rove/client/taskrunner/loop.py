@@ -74,6 +74,8 @@ class Surroundings(msgspec.Struct, kw_only=True):
     jitter: Callable[[], float]
     host_env: Mapping[str, str] = {}
     offload: Offload = asyncio.to_thread
+    first_sequence: int = 0
+    """Reports of this agent are numbered from here: above all numbers of the agents before it."""
 
 
 class TaskDirs(msgspec.Struct, frozen=True, kw_only=True):

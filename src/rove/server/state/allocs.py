@@ -202,7 +202,7 @@ def set_change(draft: Draft, block: Block, position: int, old: AllocChange, new:
     """Store an allocation's new state, and let everything that depends on it follow."""
     new = replace(new, modify_index=draft.index, modify_time=draft.now)
     reference = block.reference(position)
-    draft.changes[reference] = new
+    draft.changes.put(block, position, new)
     draft.put_row("allocs", reference_key(reference), new)
     node_id = block.node_of(position)
     draft.alloc_nodes.add(node_id)
@@ -451,7 +451,7 @@ def collect(draft: Draft, alloc_ids: Iterable[str]) -> None:
         _uncount(draft, block, position, old)
         gone = AllocChange(gone=True, client_status=AllocStatus.COMPLETE, desired_status=Desired.STOP,
                            modify_index=draft.index)  # fmt: skip
-        draft.changes[block.reference(position)] = gone
+        draft.changes.put(block, position, gone)
         draft.put_row("allocs", reference_key(block.reference(position)), gone)
         draft.gone_allocs.append(alloc_id)
         draft.alloc_nodes.add(block.node_of(position))
@@ -505,10 +505,10 @@ def _unlist_moved(draft: Draft, block: Block, position: int, old: AllocChange) -
 def _forget_block(draft: Draft, block: Block) -> None:
     number, placement = block.number, block.placement
     draft.blocks.pop(number)
+    draft.changes.drop(number)
     draft.delete_row("blocks", number.to_bytes(8, "big"))
     for position in range(len(block)):
         reference = block.reference(position)
-        draft.changes.pop(reference)
         draft.delete_row("allocs", reference_key(reference))
     _unlist(draft.blocks_of_job, block.job_key, number)
     for node_id in placement.node_ids:

@@ -105,11 +105,10 @@ class Committed:
         """Block and position of each allocation that changed and is not new."""
         new = {block.number for block in self.new_blocks}
         blocks = self.snapshot._tables.blocks
-        changes = self.snapshot._tables.changes
         for reference in self.changed_allocs:
             number, position = split(reference)
             if number in new or (block := blocks.get(number)) is None:
                 continue
-            change = changes.get(reference)
+            change = self.snapshot._tables.change_at(block, position)
             if change is not None and not change.gone:
                 yield block, position

@@ -17,7 +17,7 @@ from rove.structs.job import Job
 from . import rows
 from .blocks import AllocChange, Block, id_bytes, split
 from .fleet import FleetDraft
-from .tables import NO_TALLY, Column, JobKey, Tables, Tally, WatchKey
+from .tables import NO_TALLY, Changes, Column, JobKey, Tables, Tally, WatchKey
 
 MAPS = frozenset(
     (
@@ -30,7 +30,6 @@ MAPS = frozenset(
         "evaluations",
         "deployments",
         "blocks",
-        "changes",
         "pools",
         "namespaces",
         "scaling",
@@ -64,7 +63,6 @@ class Draft:
     evaluations: Column
     deployments: Column
     blocks: Column
-    changes: Column
     pools: Column
     namespaces: Column
     scaling: Column
@@ -92,6 +90,7 @@ class Draft:
         self.next_block = base.next_block
         self.configuration = base.configuration
         self.fleet = FleetDraft(base.fleet)
+        self.changes = Changes(base.changes)
         self.rows: dict[tuple[str, bytes], msgspec.Struct | None] = {}
         self.touched: set[WatchKey] = set()
         self.alloc_nodes: set[str] = set()
@@ -143,12 +142,12 @@ class Draft:
         block: Block | None = self.blocks.get(number)
         if block is None or block.row.ids[position * 16 : position * 16 + 16] != raw:
             return None
-        change: AllocChange | None = self.changes.get(block.reference(position))
+        change = self.changes.at(block, position)
         return None if change is not None and change.gone else (block, position)
 
     def change_of(self, block: Block, position: int) -> AllocChange:
         """The newest state of an allocation."""
-        found: AllocChange | None = self.changes.get(block.reference(position))
+        found = self.changes.at(block, position)
         return found if found is not None else block.first()
 
     def in_order(self, nouns: Column, ids: tuple[str, ...], new: str) -> tuple[str, ...]:
@@ -170,6 +169,7 @@ class Draft:
         tables.next_block = self.next_block
         tables.configuration = self.configuration
         tables.fleet = self.fleet.result
+        tables.changes = self.changes.finish()
         for name in MAPS.intersection(self.__dict__):
             setattr(tables, name, self.__dict__[name].finish())
         return tables, rows.encode(self.rows)

@@ -141,7 +141,7 @@ def _load_block(draft: Draft, block: Block, own: dict[int, AllocChange]) -> None
     newest = max((change.modify_index for change in own.values()), default=0)
     allocs.index_block(draft, block, max(newest, block.row.create_index))
     for position, change in own.items():
-        draft.changes[block.reference(position)] = change
+        draft.changes.put(block, position, change)
     earlier = draft.tally(block.job_key).modify_index
     untouched = np.ones(len(block), dtype=np.bool_)
     untouched[list(own)] = False

@@ -173,7 +173,7 @@ class Snapshot:
                 yield from self._of_block(block)
                 continue
             for position in _positions_with(block, prefix, bounds):
-                change = self._tables.changes.get(block.reference(position))
+                change = self._tables.change_at(block, position)
                 if change is None or not change.gone:
                     yield self._make(block, position)
 
@@ -206,8 +206,10 @@ class Snapshot:
             found += self._of_block(tables.blocks[number])
         for reference in tables.moved_of_evaluation.get(evaluation_id, ()):
             number, position = split(reference)
-            change = tables.changes.get(reference)
-            if (block := tables.blocks.get(number)) is not None and change is not None and not change.gone:
+            if (block := tables.blocks.get(number)) is None:
+                continue
+            change = tables.change_at(block, position)
+            if change is not None and not change.gone:
                 found.append(self._make(block, position))
         unique = {allocation.id: allocation for allocation in found if allocation.eval_id == evaluation_id}
         return list(unique.values())
@@ -222,7 +224,7 @@ class Snapshot:
             block = tables.blocks[number]
             shared: Allocation | None = None
             for position in range(len(block)):
-                change = tables.changes.get(block.reference(position))
+                change = tables.change_at(block, position)
                 if (change is not None and change.gone) or deployment_at(block, change) != deployment_id:
                     continue
                 shared = shared or shared_of(tables, block)
@@ -236,7 +238,7 @@ class Snapshot:
     def report_sequence(self, alloc_id: str) -> int:
         """The sequence of the newest report that is stored; 0 if there is none."""
         found = self._find(alloc_id)
-        change = None if found is None else self._tables.changes.get(found[0].reference(found[1]))
+        change = None if found is None else self._tables.change_at(*found)
         return 0 if change is None else change.sequence
 
     def _find(self, alloc_id: str) -> tuple[Block, int] | None:
@@ -247,33 +249,33 @@ class Snapshot:
         block = self._tables.blocks.get(number)
         if block is None or block.row.ids[position * 16 : position * 16 + 16] != raw:
             return None
-        change = self._tables.changes.get(block.reference(position))
+        change = self._tables.change_at(block, position)
         return None if change is not None and change.gone else (block, position)
 
     def _on_node(self, node_id: str, numbers: Sequence[int]) -> Iterator[tuple[Block, int]]:
-        blocks, changes = self._tables.blocks, self._tables.changes
+        tables, blocks = self._tables, self._tables.blocks
         for number in numbers:
             block = blocks[number]
             for position in block.positions_on(node_id):
-                change = changes.get(block.reference(position))
+                change = tables.change_at(block, position)
                 if change is None or not change.gone:
                     yield block, position
 
     def _is_over(self, block: Block, position: int) -> bool:
-        change = self._tables.changes.get(block.reference(position))
+        change = self._tables.change_at(block, position)
         return change is not None and change.is_client_terminal
 
     def _of_block(self, block: Block) -> Iterator[Allocation]:
         tables = self._tables
         shared = shared_of(tables, block)
         for position in range(len(block)):
-            change = tables.changes.get(block.reference(position))
+            change = tables.change_at(block, position)
             if change is None or not change.gone:
                 yield copy_of(tables, shared, block, position, change)
 
     def _make(self, block: Block, position: int) -> Allocation:
         """The struct of one allocation."""
-        change = self._tables.changes.get(block.reference(position))
+        change = self._tables.change_at(block, position)
         return copy_of(self._tables, shared_of(self._tables, block), block, position, change)
 
     # Evaluations and deployments
@@ -396,7 +398,7 @@ class Snapshot:
         return table
 
     def _modified(self, block: Block, position: int) -> int:
-        change = self._tables.changes.get(block.reference(position))
+        change = self._tables.change_at(block, position)
         return block.row.create_index if change is None else change.modify_index
 
 

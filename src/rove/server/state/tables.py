@@ -89,6 +89,10 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 NO_TALLY = Tally()
 
+BlockChanges = tuple[AllocChange | None, ...]
+"""By position. Plain tuples of structs that the garbage collector need not look at: a map with an entry
+for each of a million allocations would cost it most of a second."""
+
 
 class OnNode(msgspec.Struct, frozen=True, gc=False):
     """Blocks with copies on a node: those with a copy that has not ended there, and the others.
@@ -151,7 +155,8 @@ class Tables:
         self.evaluations: Map[str, Evaluation] = Map()
         self.deployments: Map[str, Deployment] = Map()
         self.blocks: Map[int, Block] = Map()
-        self.changes: Map[int, AllocChange] = Map()
+        self.changes: Map[int, BlockChanges] = Map()
+        """By block number: what has changed of each copy since it was placed. A block without is untouched."""
         self.pools: Map[str, NodePool] = Map()
         self.namespaces: Map[str, Namespace] = Map()
         self.scaling: Map[JobKey, JobScalingEvents] = Map()
@@ -174,6 +179,11 @@ class Tables:
         """Node id -> host port -> how many allocations hold it."""
         self.marks: Map[WatchKey, int] = Map()
         """Newest index of what has no noun of its own that would tell."""
+
+    def change_at(self, block: Block, position: int) -> AllocChange | None:
+        """What has changed of a copy since it was placed, or None."""
+        changes = self.changes.get(block.number)
+        return None if changes is None else changes[position]
 
     def share(self) -> Tables:
         """The same tables as a new object."""
@@ -217,3 +227,44 @@ class Column:
     def finish(self) -> Map[Any, Any]:
         """The map with the writes."""
         return self._base if self._mutation is None else self._mutation.finish()
+
+
+class Changes:
+    """The changes of allocations within a draft: a block's are copied when the first of them is written."""
+
+    __slots__ = ("_base", "_written")
+
+    def __init__(self, base: Map[int, BlockChanges]) -> None:
+        self._base = base
+        self._written: dict[int, list[AllocChange | None] | None] = {}
+
+    def at(self, block: Block, position: int) -> AllocChange | None:
+        """What has changed of a copy, or None."""
+        number = block.number
+        changes = self._written[number] if number in self._written else self._base.get(number)
+        return None if changes is None else changes[position]
+
+    def put(self, block: Block, position: int, change: AllocChange) -> None:
+        """Replace what has changed of a copy."""
+        changes = self._written.get(block.number)
+        if changes is None:
+            base = self._base.get(block.number)
+            changes = [None] * len(block) if base is None else list(base)
+            self._written[block.number] = changes
+        changes[position] = change
+
+    def drop(self, number: int) -> None:
+        """Forget those of a whole block."""
+        self._written[number] = None
+
+    def finish(self) -> Map[int, BlockChanges]:
+        """The map with the writes."""
+        if not self._written:
+            return self._base
+        mutation = self._base.mutate()
+        for number, changes in self._written.items():
+            if changes is not None:
+                mutation[number] = tuple(changes)
+            else:
+                mutation.pop(number, None)
+        return mutation.finish()

@@ -1,0 +1,273 @@
+"""Reconciling service and batch jobs: place, stop, in place, destructive, migrate, lost, batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from rove.structs.alloc import AllocStatus, Desired, DesiredTransition
+from rove.structs.base import SECOND
+from rove.structs.job import DisconnectStrategy, EphemeralDisk, Periodic
+from rove.structs.node import NodeStatus
+from rove.structs.plan import Plan, SchedulerResult
+from rove.testing.builders import (
+    a_constraint,
+    a_group,
+    a_job,
+    a_node,
+    a_restarting_version,
+    a_version,
+    an_alloc,
+    an_evaluation,
+    an_update,
+)
+from rove.testing.fleet import FakeView
+
+Run = Callable[..., SchedulerResult]
+NODES = [a_node(f"n{i}") for i in range(4)]
+
+
+def placed(plan: Plan) -> list[tuple[int, int]]:
+    """(version, name index) of every new copy."""
+    return sorted((p.job_version, index) for p in plan.placements for index in np.frombuffer(p.indexes, "<i4").tolist())
+
+
+def stopped(plan: Plan) -> list[str]:
+    return sorted(stop.alloc_id for stop in plan.stops)
+
+
+def copies(job, count, **fields):  # type: ignore[no-untyped-def]
+    return [an_alloc(job, i, node=f"n{i % 4}", id=f"c{i}", **fields) for i in range(count)]
+
+
+def test_a_new_job_is_placed_up_to_its_count_with_names_from_zero(run: Run) -> None:
+    job = a_job(count=3)
+    result = run(FakeView(NODES, [job]), job)
+    assert placed(result.plan) == [(0, 0), (0, 1), (0, 2)]
+    assert result.queued == {"api": 0}
+    assert result.plan.desired_updates["api"].place == 3
+
+
+def test_missing_names_are_used_again_lowest_first(run: Run) -> None:
+    job = a_job(count=5)
+    allocs = [a for a in copies(job, 5) if a.index in (1, 4)]
+    result = run(FakeView(NODES, [job], allocs), job)
+    assert placed(result.plan) == [(0, 0), (0, 2), (0, 3)]
+
+
+def test_scaling_down_stops_the_highest_indexes(run: Run) -> None:
+    job = a_job(count=5)
+    smaller = a_version(job, count=2)
+    result = run(FakeView(NODES, [job, smaller], copies(job, 5)), smaller)
+    assert stopped(result.plan) == ["c2", "c3", "c4"]
+    assert len(result.plan.in_place) == 2
+    assert result.plan.desired_updates["api"].stop == 3
+
+
+@pytest.mark.parametrize("how", ["stopped", "purged", "group removed", "count 0"])
+def test_a_job_that_ends_stops_everything(how: str, run: Run) -> None:
+    job = a_job(count=2)
+    jobs = {
+        "stopped": [job, a_version(job, stop=True)],
+        "purged": [],
+        "group removed": [job, a_version(job, task_groups=(a_group("other", count=0),))],
+        "count 0": [job, a_version(job, count=0)],
+    }[how]
+    result = run(FakeView(NODES, jobs, copies(job, 2)), "web")
+    assert stopped(result.plan) == ["c0", "c1"]
+    assert not result.plan.placements
+    assert all(stop.desired is Desired.STOP and stop.description for stop in result.plan.stops)
+
+
+def test_parents_of_periodic_and_parameterized_jobs_run_nothing_themselves(run: Run) -> None:
+    job = a_job(periodic=Periodic(spec="@daily"))
+    assert run(FakeView(NODES, [job]), job).plan.is_empty
+
+
+def test_a_change_that_processes_do_not_see_is_taken_over_in_place(run: Run) -> None:
+    job = a_job(count=3)
+    new = a_version(job, priority=70)
+    result = run(FakeView(NODES, [job, new], copies(job, 3)), new)
+    assert sorted(update.alloc_id for update in result.plan.in_place) == ["c0", "c1", "c2"]
+    assert {update.job_version for update in result.plan.in_place} == {1}
+    assert not result.plan.placements
+    assert not result.plan.stops
+    assert result.plan.deployment is not None
+
+
+def test_an_in_place_change_whose_constraints_fail_on_the_node_moves_the_copy(run: Run) -> None:
+    job = a_job(count=2)
+    new = a_version(job, constraints=(a_constraint("${meta.ok}", "=", "1"),))
+    nodes = [*NODES, a_node("good", meta={"ok": "1"})]
+    result = run(FakeView(nodes, [job, new], copies(job, 2)), new)
+    assert placed(result.plan) == [(1, 0)]
+    assert stopped(result.plan) == ["c0"]
+
+
+def test_a_job_without_update_rules_is_replaced_at_once(run: Run) -> None:
+    job = a_job(count=4, update=an_update(max_parallel=0))
+    new = a_restarting_version(job)
+    result = run(FakeView(NODES, [job, new], copies(job, 4)), new)
+    assert placed(result.plan) == [(1, 0), (1, 1), (1, 2), (1, 3)]
+    assert stopped(result.plan) == ["c0", "c1", "c2", "c3"]
+    assert result.plan.deployment is None
+    assert sorted(result.plan.placements[0].previous.values()) == ["c0", "c1", "c2", "c3"]
+
+
+def test_an_old_copy_is_not_stopped_when_its_successor_finds_no_room(run: Run) -> None:
+    job = a_job(count=1, cpu=100, update=an_update(max_parallel=0))
+    new = a_version(job, tasks=(a_job(cpu=9000).task_groups[0].tasks[0],))
+    result = run(FakeView([a_node("n0", cpu=1000)], [job, new], copies(job, 1)), new)
+    assert not result.plan.stops
+    assert result.queued == {"api": 1}
+    assert result.failed["api"].dimension_exhausted == {"cpu": 1}
+
+
+def test_a_successor_may_use_the_room_that_its_predecessor_leaves(run: Run) -> None:
+    job = a_job(count=1, cpu=600, update=an_update(max_parallel=0))
+    new = a_restarting_version(job)
+    result = run(FakeView([a_node("n0", cpu=1000)], [job, new], copies(job, 1)), new)
+    assert placed(result.plan) == [(1, 0)]
+    assert stopped(result.plan) == ["c0"]
+
+
+def test_copies_on_nodes_that_are_down_or_gone_are_lost_and_replaced(run: Run) -> None:
+    job = a_job(count=3)
+    nodes = [a_node("n0", status=NodeStatus.DOWN), a_node("n1")]
+    result = run(FakeView(nodes, [job], copies(job, 3)), job)
+    assert stopped(result.plan) == ["c0", "c2"]
+    assert {stop.client_status for stop in result.plan.stops} == {AllocStatus.LOST}
+    assert placed(result.plan) == [(0, 0), (0, 2)]
+    assert set(result.plan.placements[0].previous.values()) == {"c0", "c2"}
+    assert result.plan.placements[0].node_ids == ("n1",)
+
+
+def test_a_copy_asked_to_move_is_stopped_and_replaced_under_its_name(run: Run) -> None:
+    job = a_job(count=2)
+    moving, staying = copies(job, 2)
+    moving = an_alloc(job, 0, node="n0", id="c0", desired_transition=DesiredTransition(migrate=True))
+    result = run(FakeView(NODES, [job], [moving, staying]), job)
+    assert stopped(result.plan) == ["c0"]
+    assert placed(result.plan) == [(0, 0)]
+    assert result.plan.desired_updates["api"].migrate == 1
+    assert result.plan.desired_updates["api"].place == 0
+
+
+def test_batch_copies_that_completed_stay_done_until_the_job_changes(run: Run) -> None:
+    job = a_job(type="batch", count=3)
+    done = copies(job, 2, client_status=AllocStatus.COMPLETE)
+    view = FakeView(NODES, [job], done)
+    assert placed(run(view, job).plan) == [(0, 2)]
+    gone = FakeView([a_node("n9")], [job], done)
+    assert placed(run(gone, job).plan) == [(0, 2)]
+    new = a_restarting_version(job)
+    assert placed(run(FakeView(NODES, [job, new], done), new).plan) == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_all_at_once_places_everything_or_nothing(run: Run) -> None:
+    job = a_job(count=5, cpu=500, all_at_once=True)
+    small = FakeView([a_node("n0", cpu=1000)], [job])
+    result = run(small, job)
+    assert not result.plan.placements
+    assert result.queued == {"api": 5}
+    assert result.failed["api"].dimension_exhausted == {"cpu": 1}
+    large = FakeView([a_node("n0", cpu=4000)], [job])
+    assert len(placed(run(large, job).plan)) == 5
+
+
+def test_a_sticky_disk_prefers_the_node_it_was_on(run: Run) -> None:
+    job = a_job(count=1, update=an_update(max_parallel=0), ephemeral_disk=EphemeralDisk(sticky=True, size_mb=10))
+    new = a_restarting_version(job)
+    for node in ("n0", "n1", "n2"):
+        old = an_alloc(job, 0, node=node, id="c0")
+        result = run(FakeView(NODES, [job, new], [old]), new)
+        assert result.plan.placements[0].node_ids == (node,)
+
+
+def test_jobs_of_one_name_in_two_namespaces_do_not_touch_each_other(run: Run) -> None:
+    mine, theirs = a_job(count=2), a_job(count=2, namespace="other")
+    allocs = [an_alloc(theirs, i, id=f"t{i}") for i in range(2)]
+    result = run(FakeView(NODES, [mine, theirs], allocs), mine)
+    assert placed(result.plan) == [(0, 0), (0, 1)]
+    assert not result.plan.stops
+
+
+def test_a_job_registered_again_after_a_purge_starts_over(run: Run) -> None:
+    old = a_job(count=1)
+    new = a_job(count=1, create_index=50)
+    result = run(FakeView(NODES, [new], [an_alloc(old, 0, id="c0")]), new)
+    assert [update.alloc_id for update in result.plan.in_place] == ["c0"]
+
+
+# Disconnected nodes
+
+
+def a_silent_world(run: Run, reconcile: str = "best_score", replace: bool = True):  # type: ignore[no-untyped-def]
+    rules = DisconnectStrategy(lost_after=60 * SECOND, replace=replace, reconcile=reconcile)
+    job = a_job(count=1, disconnect=rules)
+    view = FakeView([a_node("n0", status=NodeStatus.DISCONNECTED), a_node("n1")], [job], copies(job, 1))
+    result = run(view, job, now=1000.0)
+    return job, view, result
+
+
+def test_a_silent_copy_becomes_unknown_gets_a_stand_in_and_a_deadline(run: Run) -> None:
+    _, _, result = a_silent_world(run)
+    (note,) = result.plan.annotations
+    assert (note.alloc_id, note.client_status) == ("c0", AllocStatus.UNKNOWN)
+    (later,) = result.evaluations
+    assert later.id == note.followup_eval_id
+    assert later.wait_until is not None
+    assert later.wait_until.timestamp() == 1060.0
+    assert placed(result.plan) == [(0, 0)]
+    assert not result.plan.stops
+
+
+def test_without_replace_a_silent_copy_keeps_its_slot(run: Run) -> None:
+    _, _, result = a_silent_world(run, replace=False)
+    assert not result.plan.placements
+    assert len(result.plan.annotations) == 1
+
+
+def test_a_copy_that_stays_silent_is_lost_when_its_time_is_over(run: Run) -> None:
+    job, view, result = a_silent_world(run, replace=False)
+    after = view.carry_out(result.plan, now=1000.0)
+    assert run(after, job, now=1030.0).plan.is_empty
+    late = run(after, job, now=1061.0)
+    assert stopped(late.plan) == ["c0"]
+    assert placed(late.plan) == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "stays"),
+    [("keep_original", "original"), ("keep_replacement", "replacement"), ("best_score", "original")],
+)
+def test_when_a_node_returns_one_of_the_two_stays(strategy: str, stays: str, run: Run) -> None:
+    job, view, result = a_silent_world(run, strategy)
+    after = view.carry_out(result.plan, now=1000.0)
+    (stand_in,) = [a for a in after.allocs.values() if a.id != "c0"]
+    from msgspec.structs import replace
+
+    back = replace(after.allocs["c0"], client_status=AllocStatus.RUNNING)
+    stand_in = replace(stand_in, client_status=AllocStatus.RUNNING, metrics=None)
+    after = after.changed(nodes=[a_node("n0")], allocs=[back, stand_in])
+    again = run(after, job, now=1030.0)
+    assert stopped(again.plan) == [stand_in.id if stays == "original" else "c0"]
+    final = after.carry_out(again.plan, now=1030.0)
+    assert run(final, job, now=1031.0).plan.is_empty
+
+
+def test_stop_on_client_after_delays_the_replacement(run: Run) -> None:
+    job = a_job(count=1, disconnect=DisconnectStrategy(stop_on_client_after=60 * SECOND))
+    down = a_node("n0", status=NodeStatus.DOWN, status_updated_at=1000)
+    view = FakeView([down, a_node("n1")], [job], copies(job, 1))
+    result = run(view, job, now=1010.0)
+    assert not result.plan.placements
+    (later,) = result.evaluations
+    assert later.wait_until is not None
+    assert later.wait_until.timestamp() == 1060.0
+    after = view.carry_out(result.plan, now=1010.0)
+    late = run(after, job, now=1060.0, evaluation=an_evaluation(job, id=later.id))
+    assert placed(late.plan) == [(0, 0)]
+    assert stopped(late.plan) == ["c0"]
