@@ -227,7 +227,6 @@ def transcript(rove: Rove) -> Callable[..., Result]:
     return check
 
 
-
 @pytest.fixture
 def cluster(agent: FakeAgent) -> FakeAgent:
     """The fake agent with one of everything: a job that runs, a node, an allocation, a deployment."""

@@ -224,7 +224,9 @@ def test_a_payload_that_is_too_large_is_not_sent(cluster: Any, rove: Any, tmp_pa
 def test_waiting_for_a_run_ends_with_1_when_it_fails(cluster: Any, answers: Any, rove: Any) -> None:
     child = "web/dispatch-1-ab"
     cluster.on("PUT /v1/job/web/dispatch", {"DispatchedJobID": child, "EvalID": EVAL_ID})
-    cluster.on(f"GET /v1/job/{child}", answers.Turns({"ID": child, "Status": "running"}, {"ID": child, "Status": "dead"}))
+    cluster.on(
+        f"GET /v1/job/{child}", answers.Turns({"ID": child, "Status": "running"}, {"ID": child, "Status": "dead"})
+    )
     cluster.on(f"GET /v1/job/{child}/allocations", [{"ID": "x", "ClientStatus": "failed"}])
     assert rove("job", "dispatch", "-wait", "web").code == 1
 

@@ -51,7 +51,9 @@ def test_the_version_is_told_without_loading_an_http_client() -> None:
 
 
 def test_a_call_of_the_api_loads_no_asynchronous_client() -> None:
-    assert not {"aiohttp", "asyncio", "numpy", "rich"} & _modules_after("job", "status", "-address", "http://127.0.0.1:1")
+    assert not {"aiohttp", "asyncio", "numpy", "rich"} & _modules_after(
+        "job", "status", "-address", "http://127.0.0.1:1"
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

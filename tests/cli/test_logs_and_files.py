@@ -14,7 +14,9 @@ LINES = b"".join(b"line %d\n" % number for number in range(1, 31))
 
 def _frames(data: bytes, size: int = 50) -> bytes:
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    frames = [{"Offset": 0, "Data": base64.b64encode(piece).decode(), "File": "alloc/logs/t.stdout.0"} for piece in pieces]
+    frames = [
+        {"Offset": 0, "Data": base64.b64encode(piece).decode(), "File": "alloc/logs/t.stdout.0"} for piece in pieces
+    ]
     return b"{}" + b"{}".join(json.dumps(frame).encode() for frame in frames)
 
 
@@ -54,7 +56,14 @@ def test_the_log_of_a_job_is_that_of_a_running_allocation(logging_agent: Any, ro
 
 @pytest.mark.parametrize(
     ("data", "wanted", "start"),
-    [(b"a\nb\nc\n", 1, 4), (b"a\nb\nc", 1, 4), (b"a\nb\nc\n", 2, 2), (b"a\nb\n", 2, None), (b"", 1, None), (b"a\n\n", 1, 2)],
+    [
+        (b"a\nb\nc\n", 1, 4),
+        (b"a\nb\nc", 1, 4),
+        (b"a\nb\nc\n", 2, 2),
+        (b"a\nb\n", 2, None),
+        (b"", 1, None),
+        (b"a\n\n", 1, 2),
+    ],
 )
 def test_the_last_lines_are_found(data: bytes, wanted: int, start: int | None) -> None:
     assert start_of_last_lines(data, wanted) == start

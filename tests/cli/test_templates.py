@@ -48,8 +48,9 @@ def test_a_template_gives(template: str, text: str) -> None:
 
 
 BAD = [
-    "{{ .ID", "{{ end }}", "{{ range .TaskGroups }}", "{{ else }}", "{{ lookup }}", "{{ .ID.Name }}", "{{ $y }}", "{{ }}",
-    "{{ range .ID }}{{ end }}", "{{ (len .ID }}", "{{ .ID .ID }}", "{{ index .TaskGroups 9 }}", "{{ len 3 4 }}",
+    "{{ .ID", "{{ end }}", "{{ range .TaskGroups }}", "{{ else }}", "{{ lookup }}", "{{ .ID.Name }}", "{{ $y }}",
+    "{{ }}", "{{ range .ID }}{{ end }}", "{{ (len .ID }}", "{{ .ID .ID }}", "{{ index .TaskGroups 9 }}",
+    "{{ len 3 4 }}",
     "{{ printf \"%d\" .ID }}", "{{ printf \"%9999999999d\" 1 }}", "{{ & }}", "{{ lt .ID 3 }}",
 ]  # fmt: skip
 

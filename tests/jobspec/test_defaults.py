@@ -129,7 +129,8 @@ def test_services_are_named_after_where_they_are(make_job: Make) -> None:
 def test_checks_take_over_what_their_service_says(make_job: Make) -> None:
     group = make_job(
         group='service {\n name = "s"\n on_update = "ignore"\n check_restart {\n limit = 3\n grace = "9s"\n }\n'
-        'check { type = "tcp" }\n check {\n type = "tcp"\n check_restart { limit = 5 }\n on_update = "require_healthy"\n }\n}'
+        'check { type = "tcp" }\n check {\n type = "tcp"\n check_restart { limit = 5 }\n'
+        ' on_update = "require_healthy"\n }\n}'
     ).task_groups[0]  # fmt: skip
     one, two = group.services[0].checks
     assert one.check_restart is not None
@@ -186,7 +187,8 @@ def test_driver_config_has_one_shape_however_it_was_sent(api_job: Callable[..., 
     body = api_job()
     body["TaskGroups"][0]["Tasks"][0] = {
         "Name": "t", "Driver": "docker",
-        "Config": {"image": "x:1", "labels": [{"a": "1"}, {"b": "2"}], "mount": {"type": "bind"}, "auth": [{"username": "u"}]},
+        "Config": {"image": "x:1", "labels": [{"a": "1"}, {"b": "2"}], "mount": {"type": "bind"},
+                   "auth": [{"username": "u"}]},
     }  # fmt: skip
     config = canonicalize(body).task_groups[0].tasks[0].config
     assert config == {

@@ -96,7 +96,8 @@ def test_lists_of_texts_are_objects_of_their_name(make_job: Make) -> None:
 
 
 def test_blocks_are_found_again_by_name(make_job: Make) -> None:
-    service = 'service {{\n name = "a"\n provider = "nomad"\n tags = ["{}"]\n}}\nservice {{\n name = "b"\n provider = "nomad"\n}}'
+    service = 'service {{\n name = "a"\n provider = "nomad"\n tags = ["{}"]\n}}\n'
+    service += 'service {{\n name = "b"\n provider = "nomad"\n}}'
     diff = diff_jobs(make_job(group=service.format("x")), make_job(group=service.format("y")))
     objects = group_of(diff)["Objects"]
     assert [(each["Type"], each["Name"]) for each in objects] == [("Edited", "Service")]

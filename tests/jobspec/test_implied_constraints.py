@@ -32,7 +32,8 @@ def test_services_need_their_provider(make_job: Make) -> None:
 def test_bridges_signals_and_vault(make_job: Make) -> None:
     job = make_job(
         group='network { mode = "bridge" }',
-        task='kill_signal = "sigint"\nvault {}\ntemplate {\n data = "x"\n destination = "x"\n change_mode = "signal"\n}',
+        task='kill_signal = "sigint"\nvault {}\n'
+        'template {\n data = "x"\n destination = "x"\n change_mode = "signal"\n}',
     )
     found = implied(job)
     assert "${attr.vault.version} semver >= 0.6.1" in found

@@ -23,7 +23,8 @@ from rove.jobspec import (
 from rove.structs.job import Job
 
 PIECES = st.sampled_from(
-    ["$", "%", "{", "}", "${", "%{", "$${", "%%{", "${a.b}", "${NOMAD_X}", "${var.x}", "${1+1}", '"', "\\", "\n", "\t", "\r",
+    ["$", "%", "{", "}", "${", "%{", "$${", "%%{", "${a.b}", "${NOMAD_X}", "${var.x}", "${1+1}", '"', "\\", "\n", "\t",
+     "\r",
      "EOT", "EOT\n", "~", "é", "\u2028", "\x00", "\x1f", "{{ a/b }}", "${\"x\"}", "${if}", "${true}"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(PIECES, st.text(st.characters(exclude_categories=["Cs"]), max_size=4)), max_size=8).map(

@@ -247,7 +247,8 @@ def test_a_missing_part_is_shown_at_the_block_it_is_missing_from(job_text: Calla
 
 
 def test_variables_come_from_values_files_and_environment() -> None:
-    text = 'variable "a" {}\nvariable "b" {}\nvariable "c" { default = "z" }\njob "j" {\n meta { x = "${var.a}${var.b}${var.c}" }\n}\n'
+    text = 'variable "a" {}\nvariable "b" {}\nvariable "c" { default = "z" }\n'
+    text += 'job "j" {\n meta { x = "${var.a}${var.b}${var.c}" }\n}\n'
     parsed = parse_job(
         text, variables={"a": "1"}, var_files=[("v.hcl", 'b = "2"\n')], env={"NOMAD_VAR_c": "3", "OTHER": "x"}
     )

@@ -130,10 +130,10 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments."""
-        if any(arg in ("-h", "-help", "--help") for arg in _before_plain(args, self.allow_interspersed_args)):
+        if any(arg in ("-h", "-help", "--help") for arg in _before_plain(args, ctx.allow_interspersed_args)):
             args = ["--help"]
         with self._errors():
-            normal = go_arguments(self.params, args, interspersed=self.allow_interspersed_args)
+            normal = go_arguments(self.params, args, interspersed=ctx.allow_interspersed_args)
             return super().parse_args(ctx, normal)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -11,6 +11,9 @@ from typing import Any
 
 from .problem import Problem, did_you_mean, join
 
+PROBLEMS_MAX = 20
+"""Of one config; after so many, more would help nobody."""
+
 
 class Holds(Enum):
     """What a config value may be."""
@@ -144,6 +147,8 @@ def config_problems(driver: str, config: Mapping[str, Any], path: str) -> list[P
             names = " or ".join(f'"{key}"' for key in choice)
             found.append(Problem(join(path, "config"), f"the {driver} driver needs {names}"))
     for key, value in config.items():
+        if len(found) >= PROBLEMS_MAX:
+            break
         holds = table.fields.get(key)
         where = f"{path} > config > {key}"
         if holds is None:

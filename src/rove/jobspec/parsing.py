@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rove.errors import RoveError
@@ -10,7 +11,7 @@ from rove.errors import RoveError
 from .decode import decode_root
 from .hcl import Body, Diagnostic, HclError, Range
 from .problem import Problem
-from .reading import Reading
+from .reading import Reading, TooManyFindingsError
 
 
 class JobFileError(RoveError):
@@ -85,7 +86,9 @@ def parse_job(
         raise JobFileError(error.diagnostics, filename) from None
     reading = Reading(is_json=is_json)
     reading.diagnostics += root.warnings
-    api = decode_root(root, reading)
+    api = None
+    with suppress(TooManyFindingsError):
+        api = decode_root(root, reading)
     if api is None or any(each.is_error for each in reading.diagnostics):
         reading.diagnostics.sort(key=lambda each: each.range.start_offset if each.range else -1)
         raise JobFileError(reading.diagnostics, filename)

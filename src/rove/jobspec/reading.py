@@ -8,6 +8,12 @@ from typing import Any, Protocol
 from .hcl import Diagnostic, Range
 from .problem import join
 
+FINDINGS_MAX = 50
+
+
+class TooManyFindingsError(Exception):
+    """There is no point in reading on."""
+
 
 class AttributeLike(Protocol):
     """An attribute with its value worked out."""
@@ -59,10 +65,15 @@ class Reading:
         self.is_json = is_json
 
     def error(self, text: str, where: Range) -> None:
+        """Keep a finding. Raises TooManyFindingsError when there are so many that more would help nobody."""
+        if len(self.diagnostics) >= FINDINGS_MAX:
+            raise TooManyFindingsError
         self.diagnostics.append(Diagnostic("error", text, "", where))
 
     def warn(self, text: str, where: Range) -> None:
-        self.diagnostics.append(Diagnostic("warning", text, "", where))
+        """Keep a finding that does not stop the job."""
+        if len(self.diagnostics) < FINDINGS_MAX:
+            self.diagnostics.append(Diagnostic("warning", text, "", where))
 
 
 class Place:

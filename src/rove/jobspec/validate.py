@@ -35,6 +35,8 @@ from .validate_network import network_problems, volume_problems
 from .validate_service import service_problems
 from .validate_task import task_problems
 
+PROBLEMS_MAX = 200
+"""After so many, more would help nobody."""
 COUNT_MAX = 50_000
 ID_MAX = 1024
 META_MAX = 1 << 20
@@ -67,7 +69,11 @@ def validate(job: Job, *, drivers: Collection[str] | None = None) -> list[Proble
         path = f'group "{group.name}"'
         _group(job, group, path, found)
         for task in group.tasks:
+            if len(found) > PROBLEMS_MAX:
+                break
             task_problems(job, group, task, join(path, f'task "{task.name}"'), known, found)
+        if len(found) > PROBLEMS_MAX:
+            return [*found[:PROBLEMS_MAX], Problem("", f"there are more problems than these {PROBLEMS_MAX}")]
     return found
 
 

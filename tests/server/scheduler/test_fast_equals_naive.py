@@ -91,8 +91,10 @@ def some_allocs(rng: random.Random, nodes: list[Any], job: Job) -> list[Any]:
     other = a_job("other", cpu=100, memory=100)
     allocs = [an_alloc(other, n, node=rng.choice(nodes), id=f"o{n}") for n in range(rng.randint(0, 2 * len(nodes)))]
     group = job.task_groups[0]
-    for index in range(rng.randint(0, group.count // 2)):
-        allocs.append(an_alloc(job, index, node=rng.choice(nodes), group=group.name))
+    allocs += [
+        an_alloc(job, index, node=rng.choice(nodes), group=group.name)
+        for index in range(rng.randint(0, group.count // 2))
+    ]
     return allocs
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from rove.server.scheduler import schedule, verify
 from rove.structs.alloc import (
-    AllocDeploymentStatus,
     Allocation,
+    AllocDeploymentStatus,
     AllocStatus,
     DesiredTransition,
 )
@@ -139,7 +139,7 @@ class World:
         for alloc in self.view.allocs.values():
             if alloc.is_server_terminal and not alloc.is_client_terminal:
                 changed.append(replace(alloc, client_status=AllocStatus.COMPLETE))
-            elif not alloc.is_terminal and alloc.client_status is AllocStatus.PENDING or needs_health(alloc):
+            elif (not alloc.is_terminal and alloc.client_status is AllocStatus.PENDING) or needs_health(alloc):
                 canary = alloc.is_canary
                 health = AllocDeploymentStatus(healthy=True, canary=canary) if alloc.deployment_id else None
                 changed.append(replace(alloc, client_status=AllocStatus.RUNNING, deployment_status=health))

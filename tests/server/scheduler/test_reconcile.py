@@ -194,10 +194,10 @@ def test_jobs_of_one_name_in_two_namespaces_do_not_touch_each_other(run: Run) ->
     assert not result.plan.stops
 
 
-def test_a_job_registered_again_after_a_purge_starts_over(run: Run) -> None:
+def test_a_job_registered_again_after_a_purge_takes_equal_copies_over(run: Run) -> None:
     old = a_job(count=1)
     new = a_job(count=1, create_index=50)
-    result = run(FakeView(NODES, [new], [an_alloc(old, 0, id="c0")]), new)
+    result = run(FakeView(NODES, [new], [an_alloc(old, 0, node="n0", id="c0")]), new)
     assert [update.alloc_id for update in result.plan.in_place] == ["c0"]
 
 

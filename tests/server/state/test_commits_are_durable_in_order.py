@@ -9,9 +9,20 @@ import pytest
 
 from rove.engine import FencedError
 from rove.engine.memory import MemoryEngine
-from rove.server.state import ApplyPlan, Batch, Committed, PutJob, PutNode, StopJob, Store
-from rove.structs.plan import Plan
-from rove.testing.nouns import a_job, a_node, a_placement, an_evaluation, an_id
+from rove.server.state import (
+    ApplyPlan,
+    Batch,
+    Collect,
+    Committed,
+    PutJob,
+    PutNode,
+    StopJob,
+    Store,
+    UpdateAllocs,
+)
+from rove.structs.alloc import AllocStatus
+from rove.structs.plan import AllocStop, Plan
+from rove.testing.nouns import a_job, a_node, a_placement, a_report, an_evaluation, an_id
 
 
 async def settle() -> None:
@@ -164,6 +175,23 @@ async def test_a_commit_says_what_it_changed(store: Store) -> None:
     assert plan.alloc_nodes == {an_id("n1")}
     assert [alloc.name for alloc in plan.allocs()] == ["web.api[0]"]
     assert purge.deleted_jobs == (("default", "web"),)
+
+
+async def test_a_commit_says_which_nodes_have_something_new_to_do_and_which_have_room(store: Store) -> None:
+    commits: list[Committed] = []
+    for name in ("n1", "n2"):
+        await store.commit(PutNode(node=a_node(name)))
+    await store.commit(PutJob(job=a_job("web")))
+    store.on_commit(commits.append)
+    n1, n2 = an_id("n1"), an_id("n2")
+    await store.commit(ApplyPlan(plan=Plan(eval_id="e", placements=(a_placement([n1, n2, n1]),))))
+    first, second, third = (alloc.id for alloc in store.snapshot().allocs())
+    await store.commit(UpdateAllocs(updates=(a_report(first), a_report(second, AllocStatus.FAILED))))
+    await store.commit(ApplyPlan(plan=Plan(eval_id="e", stops=(AllocStop(alloc_id=third),))))
+    await store.commit(Collect(alloc_ids=(second,)))
+    assert [commit.assigned() for commit in commits] == [{n1: [first, third], n2: [second]}, {}, {n1: [third]}, {}]
+    assert [set(commit.ended_nodes()) for commit in commits] == [set(), {n2}, set(), set()]
+    assert [dict(commit.gone_allocs) for commit in commits] == [{}, {}, {}, {second: n2}]
 
 
 async def test_snapshots_may_be_read_from_threads_while_commits_go_on(store: Store) -> None:

@@ -39,6 +39,13 @@ class Picker(Protocol):
         """A copy goes there."""
         ...
 
+    def fill(self, count: int, once: bool) -> tuple[Ints, list[float]]:
+        """Place up to `count` copies, greedily; with `once` at most one a node.
+
+        Gives the chosen positions in order, and their scores.
+        """
+        ...
+
     def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
         """Something else changes there: this much more is used, that many more copies are there."""
         ...
@@ -425,7 +432,7 @@ class SpreadPicker(_Nodes):
         top = scores[first]
         if top == -np.inf:
             return NOWHERE
-        tied = np.flatnonzero(scores == top)
+        (tied,) = (scores == top).nonzero()
         return int(self._positions[first] if len(tied) == 1 else self._positions[tied].min())
 
     def spread_term(self, position: int) -> float:
@@ -462,6 +469,21 @@ class SpreadPicker(_Nodes):
     def adjust(self, position: int, cpu: float, memory: float, disk: float, copies: int) -> None:
         self.change(position, cpu, memory, disk, copies)
         self._renew(position, copies)
+
+    def fill(self, count: int, once: bool) -> tuple[Ints, list[float]]:
+        """Place up to `count` copies, greedily; with `once` at most one a node."""
+        where: list[int] = []
+        scores: list[float] = []
+        for _ in range(count):
+            position = self.best()
+            if position == NOWHERE:
+                break
+            where.append(position)
+            scores.append(self.score(position))
+            self.place(position)
+            if once:
+                self.drop(position)
+        return np.array(where, dtype=np.int64), scores
 
     def drop(self, position: int) -> None:
         self.dropped.add(position)

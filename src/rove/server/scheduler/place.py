@@ -21,7 +21,7 @@ from .decision import PREEMPTED, GroupDecision, Request
 from .feasible import Feasible, base_mask, feasible
 from .ledger import Given, Ledger
 from .metrics import base_metric, exhausted, top_scores
-from .picker import NOWHERE, HeapPicker, Picker, best_penalised
+from .picker import NOWHERE, Picker, best_penalised
 from .preempt import Preemptor
 from .view import Bools, Ints
 
@@ -194,19 +194,15 @@ class Run:
         for request in requests:
             self._place_request(request)
         if plain:
-            if self._is_simple():
-                self._fill(plain)
-            else:
+            if self.ask.needs_detail:
                 self._place_plain(plain)
+            else:
+                self._fill(plain)
         for block in self.blocks.values():
             block.metrics = self.metric
             self.outcome.blocks.append(block)
         if self.failures:
             self._note_failure()
-
-    def _is_simple(self) -> bool:
-        """True if nothing but CPU, memory and disk decides whether a copy fits."""
-        return isinstance(self.picker, HeapPicker) and not self.ask.needs_detail
 
     def _block(self, canary: bool) -> Block:
         if canary not in self.blocks:
@@ -215,10 +211,7 @@ class Run:
 
     def _fill(self, plain: list[int]) -> None:
         """The fast way: all plain copies in one go."""
-        picker = self.picker
-        if not isinstance(picker, HeapPicker):
-            return
-        positions, scores = picker.fill(len(plain), bool(self.ask.distinct_hosts))
+        positions, scores = self.picker.fill(len(plain), bool(self.ask.distinct_hosts))
         rows = self.chosen.rows[positions]
         block = self._block(False)
         block.rows += rows.tolist()

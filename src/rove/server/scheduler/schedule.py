@@ -25,9 +25,9 @@ from .decision import Decision, GroupDecision
 from .feasible import class_obstacle, datacenter_matches
 from .ledger import Ledger
 from .place import Outcome, Placer, evictions
+from .randomness import Rng
 from .reconcile import reconcile
 from .system import place_system, reconcile_system
-from .randomness import Rng
 from .view import View
 
 

@@ -6,6 +6,7 @@ node has for all of them together; nodes of one combination always have the same
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,8 @@ class SpreadRule:
         self.share = share
         self.desired = self._desired(spread, attribute, count) if spread.spread_target else None
         self.terms = np.zeros(len(attribute.counts))
-        self._bounds: tuple[float, float] | None = None
+        self._low = self._high = 0.0
+        self._sizes: dict[float, int] = {}
         self._has_zero = self.desired is not None and bool((self.desired == 0).any())
         self.update()
 
@@ -58,17 +60,16 @@ class SpreadRule:
             self._targets(self.desired)
         self.terms[self.attribute.missing] = WORST * self.share
 
-    def changed(self, number: int) -> bool:
-        """The count of one value has changed. True if only that value's term has."""
+    def changed(self, number: int, by: int) -> bool:
+        """The count of one value has changed by so many. True if only that value's term has."""
         if number == self.attribute.missing:
             return True
         count = float(self.attribute.counts[number])
         if self.desired is None:
-            bounds = self._bounds
-            if bounds is None or count < bounds[0] or count > bounds[1] or not self._same_bounds(bounds):
+            if not self._moved(count - by, count):
                 self.update()
                 return False
-            low, high = bounds
+            low, high = self._low, self._high
             self.terms[number] = self.share * _even_term(count, low, high)
             return True
         desired = float(self.desired[number])
@@ -78,9 +79,14 @@ class SpreadRule:
         self.terms[number] = self.share * ((desired - (count + 1.0)) / desired)
         return True
 
-    def _same_bounds(self, bounds: tuple[float, float]) -> bool:
-        used = self.attribute.counts[:-1]
-        return bool(used.max() == bounds[1]) and bool(used[used > 0].min() == bounds[0])
+    def _moved(self, before: float, after: float) -> bool:
+        """A value went from `before` to `after` copies. True if the lowest and highest counts are still those."""
+        sizes = self._sizes
+        sizes[before] = sizes.get(before, 0) - 1
+        sizes[after] = sizes.get(after, 0) + 1
+        low, high = self._low, self._high
+        inside = (after == 0 or low <= after) and after <= high
+        return bool(high) and inside and sizes.get(low, 0) > 0 and sizes.get(high, 0) > 0
 
     def _targets(self, desired: Floats) -> None:
         counts = self.attribute.counts
@@ -96,10 +102,11 @@ class SpreadRule:
         counts = self.attribute.counts[:-1]
         terms = np.zeros(len(counts) + 1)
         used = counts[counts > 0]
-        self._bounds = None
+        self._low = self._high = 0.0
+        self._sizes = dict(Counter(counts.tolist()))
         if len(used):
             low, high = float(used.min()), float(used.max())
-            self._bounds = (low, high)
+            self._low, self._high = low, high
             terms[:-1] = (low - counts) / low
             terms[:-1][counts == low] = WORST if low == high else (high - low) / low
         terms *= self.share
@@ -161,7 +168,7 @@ class SpreadTerms:
             attribute.counts[numbers[combination]] += copies
         if len(self._rules) == 1 and not self._limits:
             rule, numbers = self._rules[0]
-            if rule.changed(int(numbers[combination])):
+            if rule.changed(int(numbers[combination]), copies):
                 self._totals[combination] = rule.terms[numbers[combination]]
                 return True
         else:

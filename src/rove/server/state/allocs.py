@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -102,13 +103,45 @@ def _count_new(draft: Draft, block: Block, job: Job | None) -> None:
 
 
 def count_untouched(draft: Draft, block: Block, positions: npt.NDArray[np.int64]) -> None:
-    """Count copies that are just as they were placed: columns, ports, tally, spec uses."""
+    """Count copies that are just as they were placed."""
     count = len(positions)
-    if not count:
+    if count:
+        _count(draft, block, positions, {AllocStatus.PENDING: count}, live=count)
+
+
+def count_changed(draft: Draft, block: Block, changes: Mapping[int, AllocChange]) -> None:
+    """Count copies, by position, that have changed but still have the specification they were placed with."""
+    if not changes:
         return
-    placement = block.placement
-    row_of = draft.fleet.result.row_of
-    rows_of = np.array([-1 if (row := row_of(n)) is None else row for n in placement.node_ids], dtype=np.int64)
+    held = [position for position, change in changes.items() if not change.is_client_terminal]
+    live = sum(1 for change in changes.values() if not change.is_terminal)
+    statuses = Counter(change.client_status for change in changes.values())
+    _count(draft, block, np.array(held, dtype=np.int64), statuses, live=live)
+
+
+def _count(
+    draft: Draft, block: Block, held: npt.NDArray[np.int64], statuses: Mapping[AllocStatus, int], live: int
+) -> None:
+    """Count copies: columns and ports of those that hold something, tally, spec uses."""
+    if len(held):
+        _take_room(draft, block, held)
+    count, name = sum(statuses.values()), block.placement.group
+    use_spec(draft, base_spec(block), count)
+    tally = draft.tally(block.job_key)
+    groups = tally.groups
+    if is_counted(draft, base_spec(block)):
+        counts = groups.get(name, NO_COUNTS)
+        more = {COUNTED_AS[status]: number for status, number in statuses.items()}
+        counts = replace(counts, **{field: getattr(counts, field) + number for field, number in more.items()})
+        groups = {**groups, name: counts}
+    set_tally(draft, block.job_key, replace(
+        tally, live=tally.live + live, allocs=tally.allocs + count, groups=groups, modify_index=draft.index,
+    ))  # fmt: skip
+
+
+def _take_room(draft: Draft, block: Block, positions: npt.NDArray[np.int64]) -> None:
+    node_ids, row_of = block.placement.node_ids, draft.fleet.result.row_of
+    rows_of = np.array([-1 if (row := row_of(n)) is None else row for n in node_ids], dtype=np.int64)
     taken = rows_of[block.nodes[positions]]
     if block.own_usage:
         for position, row in zip(positions.tolist(), taken.tolist(), strict=True):
@@ -121,19 +154,10 @@ def count_untouched(draft: Draft, block: Block, positions: npt.NDArray[np.int64]
     if block.may_hold_ports:
         for position in positions.tolist():
             _hold_ports(draft, block, position, None, 1)
-    use_spec(draft, base_spec(block), count)
-    tally = draft.tally(block.job_key)
-    groups = tally.groups
-    if is_counted(draft, base_spec(block)):
-        counts = groups.get(placement.group, NO_COUNTS)
-        groups = {**groups, placement.group: replace(counts, starting=counts.starting + count)}
-    set_tally(draft, block.job_key, replace(
-        tally, live=tally.live + count, allocs=tally.allocs + count, groups=groups, modify_index=draft.index,
-    ))  # fmt: skip
 
 
-def count_loaded(draft: Draft, block: Block, position: int, change: AllocChange) -> None:
-    """Count a copy that changed since it was placed."""
+def count_moved(draft: Draft, block: Block, position: int, change: AllocChange) -> None:
+    """Count a copy that a later version of its job took over."""
     if not change.is_client_terminal:
         row = draft.fleet.result.row_of(block.node_of(position))
         if row is not None:
@@ -453,7 +477,7 @@ def collect(draft: Draft, alloc_ids: Iterable[str]) -> None:
                            modify_index=draft.index)  # fmt: skip
         draft.changes.put(block, position, gone)
         draft.put_row("allocs", reference_key(block.reference(position)), gone)
-        draft.gone_allocs.append(alloc_id)
+        draft.gone_allocs[alloc_id] = block.node_of(position)
         draft.alloc_nodes.add(block.node_of(position))
         draft.touched.add(("alloc", alloc_id))
         draft.mark(("allocs",), ("allocs.job", *block.job_key))

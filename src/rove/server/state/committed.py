@@ -36,7 +36,8 @@ class Committed:
         self.alloc_nodes: frozenset[str] = frozenset(draft.alloc_nodes)
         self.new_blocks: Sequence[Block] = draft.new_blocks
         self.changed_allocs: Mapping[int, str] = draft.changed_allocs
-        self.gone_allocs: Sequence[str] = draft.gone_allocs
+        self.gone_allocs: Mapping[str, str] = draft.gone_allocs
+        """Allocations that were collected: id -> node."""
         self.gone_jobs: Sequence[Job] = draft.gone_jobs
         self.named: Mapping[tuple[str, ...], str] = draft.events
         """(topic, key...) -> event type."""
@@ -100,6 +101,32 @@ class Committed:
         """Both."""
         yield from self.created_allocs()
         yield from self.updated_allocs()
+
+    def assigned(self) -> dict[str, list[str]]:
+        """By node: ids of the allocations that the server placed there or wants something new of.
+
+        A node's own reports are not among them. Costs much less than `allocs`.
+        """
+        found: dict[str, list[str]] = {}
+        for block in self.new_blocks:
+            for position in range(len(block)):
+                found.setdefault(block.node_of(position), []).append(block.id_of(position))
+        tables = self.snapshot._tables
+        for block, position in self.changed():
+            change = tables.change_at(block, position)
+            if change is not None and change.alloc_modify_index == self.revision:
+                found.setdefault(block.node_of(position), []).append(block.id_of(position))
+        return found
+
+    def ended_nodes(self) -> frozenset[str]:
+        """Nodes on which an allocation ended (client-terminal) with this commit, so that there is room."""
+        before, after = self.before._tables, self.snapshot._tables
+        ended = set()
+        for block, position in self.changed():
+            old, new = before.change_at(block, position), after.change_at(block, position)
+            if new is not None and new.is_client_terminal and not (old is not None and old.is_client_terminal):
+                ended.add(block.node_of(position))
+        return frozenset(ended)
 
     def changed(self) -> Iterator[tuple[Block, int]]:
         """Block and position of each allocation that changed and is not new."""

@@ -97,7 +97,8 @@ class Draft:
         self.new_blocks: list[Block] = []
         self.changed_allocs: dict[int, str] = {}
         """Reference -> event type."""
-        self.gone_allocs: list[str] = []
+        self.gone_allocs: dict[str, str] = {}
+        """Id -> node."""
         self.events: dict[tuple[str, ...], str] = {}
         """(topic, key...) -> event type, in order."""
         self.gone_jobs: list[Job] = []

@@ -140,15 +140,17 @@ def _load_block(draft: Draft, block: Block, own: dict[int, AllocChange]) -> None
     draft.next_block = max(draft.next_block, block.number + 1)
     newest = max((change.modify_index for change in own.values()), default=0)
     allocs.index_block(draft, block, max(newest, block.row.create_index))
-    for position, change in own.items():
-        draft.changes.put(block, position, change)
+    if own:
+        draft.changes.put_all(block, own)
     earlier = draft.tally(block.job_key).modify_index
     untouched = np.ones(len(block), dtype=np.bool_)
     untouched[list(own)] = False
     allocs.count_untouched(draft, block, np.flatnonzero(untouched))
+    plain = {place: change for place, change in own.items() if not change.gone and change.moved is None}
+    allocs.count_changed(draft, block, plain)
     for position, change in own.items():
-        if not change.gone:
-            allocs.count_loaded(draft, block, position, change)
+        if not change.gone and change.moved is not None:
+            allocs.count_moved(draft, block, position, change)
     ended = {block.node_of(position) for position, change in own.items() if change.is_client_terminal}
     for node_id in sorted(ended):
         allocs.sort_on_node(draft, block, node_id)

@@ -6,6 +6,7 @@ Stored: nodes, jobs, versions, blocks and so on. Derived, and built again at loa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -252,6 +253,10 @@ class Changes:
             changes = [None] * len(block) if base is None else list(base)
             self._written[block.number] = changes
         changes[position] = change
+
+    def put_all(self, block: Block, changes: Mapping[int, AllocChange]) -> None:
+        """Set what has changed of a block's copies, by position, as when loading."""
+        self._written[block.number] = [changes.get(position) for position in range(len(block))]
 
     def drop(self, number: int) -> None:
         """Forget those of a whole block."""
