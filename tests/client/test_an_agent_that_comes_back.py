@@ -116,7 +116,7 @@ async def test_sequence_numbers_rise_over_a_restart(world: World) -> None:
     for _ in range(3):  # also when no agent lives long enough to save anything
         await world.kill(client)
         client = await world.agent()
-        await until(lambda: world.server.newest[alloc.id].sequence >> 20 > last >> 20)
+        await until(lambda: world.server.newest[alloc.id].sequence >> 20 > last >> 20)  # noqa: B023
         last = world.server.newest[alloc.id].sequence
 
 

@@ -20,11 +20,11 @@ VERSIONS = 6
 def a_random_job(rng: random.Random, version: int) -> object:
     tasks = [a_task("main", restart_policy=fast_restarts(rng.randrange(4)), leader=rng.random() < 0.3)]
     if rng.random() < 0.5:
-        tasks.append(a_task("init", hook="prestart", config={"run_for": "1ms"}))
+        tasks.append(a_task("init", hook="prestart", config={"run_for": "1ms"}, restart_policy=fast_restarts(1)))
     if rng.random() < 0.5:
         tasks.append(a_task("side", hook="prestart", sidecar=True, restart_policy=fast_restarts(1)))
     if rng.random() < 0.5:
-        tasks.append(a_task("clean", hook="poststop", config={"run_for": "1ms"}))
+        tasks.append(a_task("clean", hook="poststop", config={"run_for": "1ms"}, restart_policy=fast_restarts(1)))
     return a_job(*tasks, version=version)
 
 

@@ -167,6 +167,25 @@ async def test_a_file_with_a_garbled_header_is_read_all_the_same(tmp_path: Path)
     assert "is kept as" in damage[0]
 
 
+@pytest.mark.parametrize(("first", "last"), [(100, 164), (0, 4096), (3900, 4096)])
+async def test_a_file_whose_list_of_tables_is_garbled_is_read_all_the_same(
+    tmp_path: Path, first: int, last: int
+) -> None:
+    path = tmp_path / "state.db"
+    rows = await a_file(path, 2000)
+    content = bytearray(path.read_bytes())
+    content[first:last] = random.Random(first).randbytes(last - first)
+    path.write_bytes(content)
+    found, damage = await read(path)
+    assert found == rows
+    assert "is kept as" in damage[0]
+
+
+async def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
+    await a_file(tmp_path / "state.db", 1)
+    assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
+
+
 async def test_a_file_of_garbage_is_set_aside_and_the_store_starts_empty(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(os.urandom(50_000))

@@ -127,6 +127,24 @@ def test_groups_and_tasks_come_and_go_by_name(make_job: Make, api_job: Callable[
     assert [(task["Name"], task["Type"]) for task in tasks] == [("extra", "Added"), ("t", "None")]
 
 
+def test_volumes_are_objects_found_again_by_name(make_job: Make) -> None:
+    volume = 'volume "v" {{\n type = "host"\n source = "{}"\n}}'
+    diff = diff_jobs(make_job(group=volume.format("a")), make_job(group=volume.format("b")))
+    assert [(each["Type"], each["Name"]) for each in group_of(diff)["Objects"]] == [("Edited", "Volume")]
+
+
+def test_equal_blocks_are_counted(make_job: Make) -> None:
+    one = 'constraint {\n attribute = "${node.class}"\n value = "a"\n}\n'
+    diff = diff_jobs(make_job(job=one), make_job(job=one + one))
+    assert [(each["Type"], each["Name"]) for each in diff["Objects"]] == [("Added", "Constraint")]
+
+
+def test_lists_in_another_order_show_what_they_hold(make_job: Make) -> None:
+    diff = diff_jobs(make_job(job='datacenters = ["a", "b"]'), make_job(job='datacenters = ["b", "a"]'))
+    assert {field["Type"] for field in diff["Objects"][0]["Fields"]} == {"None"}
+    assert diff["Type"] == "Edited"
+
+
 # -- is it the same job? -----------------------------------------------------------------------------
 
 
@@ -225,6 +243,26 @@ def test_a_changed_task_says_whether_it_must_start_anew(make_job: Make, change: 
 def test_new_tasks_are_created_and_unchanged_ones_say_nothing(make_job: Make) -> None:
     assert task_of(annotated(None, make_job()))["Annotations"] == ["forces create"]
     assert task_of(annotated(make_job(), make_job()))["Annotations"] is None
+
+
+def test_a_task_that_goes_with_its_group_is_destroyed_one_that_goes_alone_replaces_its_group(make_job: Make) -> None:
+    extra = make_job(group='task "extra" {\n driver = "raw_exec"\n config { command = "y" }\n}')
+    alone = group_of(annotated(extra, make_job()))["Tasks"][0]
+    gone = group_of(annotate(diff_jobs(make_job(), None), {}))["Tasks"][0]
+    assert alone["Annotations"] == ["forces create/destroy update"]
+    assert gone["Annotations"] == ["forces destroy"]
+
+
+def test_an_unchanged_count_in_context_says_nothing(make_job: Make) -> None:
+    diff = annotate(diff_jobs(make_job(), make_job(group='meta { a = "1" }'), contextual=True), {})
+    count = next(field for field in group_of(diff)["Fields"] if field["Name"] == "Count")
+    assert count["Annotations"] is None
+
+
+def test_a_service_in_the_mesh_cannot_change_in_place(make_job: Make) -> None:
+    service = 'service {{\n name = "s"\n connect {{ native = {} }}\n}}'
+    diff = annotate(diff_jobs(make_job(task=service.format("true")), make_job(task=service.format("false"))), {"g": {}})
+    assert task_of(diff)["Annotations"] == ["forces create/destroy update"]
 
 
 def test_the_diff_given_is_left_alone(make_job: Make) -> None:

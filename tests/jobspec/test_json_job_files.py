@@ -93,3 +93,25 @@ def test_comments_are_members_of_that_name() -> None:
 def test_broken_json_is_a_job_file_error() -> None:
     with pytest.raises(JobFileError):
         parse_job('{"job": {"j": ')
+
+
+def test_labels_of_rare_blocks_are_keys_too() -> None:
+    addresses = {"one": {"address": "10.0.0.1", "port": 80}, "two": [{"address": "10.0.0.2", "port": 81}]}
+    broken = as_json()
+    gateway = {"gateway": {"proxy": {"envoy_gateway_bind_addresses": addresses}}}
+    broken["job"]["j"]["group"]["g"]["service"] = {"connect": gateway}
+    proxy = parse_job(json.dumps(broken)).api["TaskGroups"][0]["Services"][0]["Connect"]["Gateway"]["Proxy"]
+    assert proxy["EnvoyGatewayBindAddresses"] == {
+        "one": {"Address": "10.0.0.1", "Port": 80},
+        "two": {"Address": "10.0.0.2", "Port": 81},
+    }
+
+
+@pytest.mark.parametrize("value", [[3], {"x": 3}, {"x": [[]]}])
+def test_a_block_that_is_no_object_is_refused(value: Any) -> None:
+    broken = as_json()
+    addresses = {"gateway": {"proxy": {"envoy_gateway_bind_addresses": value}}}
+    broken["job"]["j"]["group"]["g"]["service"] = {"connect": addresses}
+    with pytest.raises(JobFileError) as caught:
+        parse_job(json.dumps(broken))
+    assert "an object, or a list of objects" in str(caught.value)

@@ -257,3 +257,27 @@ def test_variables_come_from_values_files_and_environment() -> None:
 
 def test_a_variable_without_a_value_is_an_error_with_a_place() -> None:
     assert any("web.hcl:" in each for each in findings('variable "a" {}\njob "j" {\n meta { x = var.a }\n}\n'))
+
+
+def test_a_file_of_mistakes_is_cut_short() -> None:
+    assert len(findings('job "j" {\n' + "".join(f"a{number} = 1\n" for number in range(5000)) + "}\n")) == 50
+
+
+def test_an_empty_path_is_the_job_itself() -> None:
+    parsed = parse_job('job "j" {}\n')
+    where = locate(parsed, "nowhere > at all")
+    assert where is not None
+    assert where.text == 'job "j"'
+
+
+@pytest.mark.parametrize("value", ["[[1]]", '{ a = "x" }'])
+def test_headers_are_lists_of_texts(value: str, job_text: Callable[..., str]) -> None:
+    group = f'service {{\n name = "s"\n check {{\n type = "http"\n header = {{ X = {value} }}\n }}\n}}'
+    with pytest.raises(JobFileError, match="was not read"):
+        parse_job(job_text(group=group))
+
+
+def test_a_header_may_be_one_text(job_text: Callable[..., str]) -> None:
+    group = 'service {\n name = "s"\n check {\n type = "http"\n header { X = "a" }\n }\n}'
+    check = parse_job(job_text(group=group)).api["TaskGroups"][0]["Services"][0]["Checks"][0]
+    assert check["Header"] == {"X": ["a"]}

@@ -79,6 +79,13 @@ RULES: list[tuple[dict[str, str], str, str]] = [
      f'{G} > spread > target "x" > percent', "0 to 100"),
     ({"group": 'spread {\n attribute = "${meta.a}"\n target "x" { percent = 60 }\n target "y" { percent = 41 }\n}'},
      f"{G} > spread", "101 percent"),
+    ({"job": 'constraint { operator = "is_set" }'}, "constraint", 'needs an "attribute"'),
+    ({"job": 'constraint { operator = "distinct_property" }'}, "constraint", "that is to differ"),
+    ({"job": f'constraint {{\n attribute = "${{meta.a}}"\n value = "{"x" * 4097}"\n}}'}, "constraint", "4096"),
+    ({"job": 'spread { attribute = "${meta.a}" }\nspread { attribute = "${meta.a}" }'}, "spread", "more than once"),
+    ({"type": "system", "group": 'affinity {\n attribute = "${node.class}"\n value = "x"\n}'},
+     f"{G} > affinity", "every node"),
+    ({"type": "system", "group": 'spread { attribute = "${node.class}" }'}, f"{G} > spread", "every node"),
     # the group
     ({"group": "count = -1"}, f"{G} > count", "negative"),
     ({"group": "count = 50001"}, f"{G} > count", "50000"),
@@ -154,6 +161,13 @@ RULES: list[tuple[dict[str, str], str, str]] = [
      f"{T} > volume_mount", "destination"),
     ({"task": 'volume_mount {\n volume = "v"\n destination = "/d"\n propagation_mode = "shared"\n}',
       "group": 'volume "v" {\n type = "host"\n source = "x"\n}'}, f"{T} > volume_mount > propagation_mode", "private"),
+    ({"group": "network { mbits = -1 }"}, f"{G} > network > mbits", "negative"),
+    ({"group": 'volume "v" {\n type = "csi"\n source = "x"\n sticky = true\n}'}, f'{G} > volume "v" > sticky', "host"),
+    ({"group": 'volume "v" {\n type = "host"\n source = "${meta.a}"\n per_alloc = true\n}'},
+     f'{G} > volume "v" > source', "plain source"),
+    ({"group": 'update { canary = 1 }\nvolume "v" {\n type = "host"\n source = "x"\n per_alloc = true\n}'},
+     f"{G} > update > canary", "per_alloc"),
+    ({"group": "ephemeral_disk { size = 9999999999 }"}, f"{G} > ephemeral_disk > size", "no machine"),
     # the task
     ({"driver": "dokcer"}, f"{T} > driver", 'did you mean "docker"'),
     ({"config": ""}, f"{T} > config", '"command"'),
@@ -173,6 +187,7 @@ RULES: list[tuple[dict[str, str], str, str]] = [
     ({"task": "resources { memory = 0 }"}, f"{T} > resources > memory", "at least 10"),
     ({"task": "resources { memory = 999999999 }"}, f"{T} > resources > memory", "no machine"),
     ({"task": "resources {\n memory = 100\n memory_max = 50\n}"}, f"{T} > resources > memory_max", "below memory"),
+    ({"task": "resources { memory_max = 999999999 }"}, f"{T} > resources > memory_max", "no machine"),
     ({"task": "resources {\n cpu = 100\n cores = 1\n}"}, f"{T} > resources", "exclude"),
     ({"task": "resources { cores = -1 }"}, f"{T} > resources > cores", "4096"),
     ({"task": 'resources {\n device "a/b/c/d" {}\n}'}, f'{T} > resources > device "a/b/c/d"', "vendor"),
@@ -219,6 +234,8 @@ RULES: list[tuple[dict[str, str], str, str]] = [
     ({"task": 'artifact {\n source = "https://x/y"\n options { checksum = "md5:123445555555555" }\n}'},
      f"{T} > artifact > options > checksum", "32 hexadecimal digits; this has 15"),
     ({"task": 'identity {\n name = "a"\n filepath = "x"\n}'}, f"{T} > identity[2] > filepath", "file = true"),
+    ({"task": 'identity {\n name = "a"\n file = true\n filepath = "../x"\n}'},
+     f"{T} > identity[2] > filepath", "outside"),
     ({"task": 'identity { ttl = "1h" }'}, f"{T} > identity > ttl", "no ttl"),
     ({"task": 'identity {\n name = "a"\n change_mode = "reload"\n}'}, f"{T} > identity[2] > change_mode", "restart"),
     ({"task": 'identity { name = "a" }\nidentity { name = "a" }'}, f'{T} > identity "a"', "more than one"),
@@ -253,6 +270,16 @@ RULES: list[tuple[dict[str, str], str, str]] = [
     ({"group": check('port = "x"')}, f"{G} > service > check > port", "no port"),
     ({"group": check("").replace('"nomad"', '"consul"').replace('type = "http"', 'type = "script"')},
      f"{G} > service > check", "command"),
+    ({"group": check("").replace('type = "http"', "")}, f"{G} > service > check", "needs a type"),
+    ({"group": check('address_mode = "driver"')}, f"{G} > service > check > address_mode", "driver addresses"),
+    ({"group": check('on_update = "ignore_warnings"')}, f"{G} > service > check > on_update", "no warnings"),
+    ({"group": check("check_restart { ignore_warnings = true }")},
+     f"{G} > service > check > check_restart > ignore_warnings", "no warnings"),
+    ({"group": check("").replace('"nomad"', '"consul"').replace('type = "http"', 'type = "script"\n task = "u"')},
+     f"{G} > service > check > task", "no task"),
+    ({"group": svc('port = "99999"').replace(' port = "http"\n', "")}, f"{G} > service > port", "65535"),
+    ({"group": svc('address = "a.example"\n address_mode = "host"')}, f"{G} > service > address", "auto"),
+    ({"group": svc("check_restart { limit = -1 }")}, f"{G} > service > check_restart > limit", "negative"),
 ]  # fmt: skip
 
 
@@ -371,3 +398,49 @@ def test_every_word_of_an_unknown_type_is_told_with_all_other_problems(api_job: 
         canonicalize(decode_api_job(api_job(Type="servce", Priority=999)))
     assert 'did you mean "service"' in caught.value.problems[0]
     assert any("1 to 100" in each for each in caught.value.problems)
+
+
+def test_names_that_are_missing_are_missed(api_job: Callable[..., Any]) -> None:
+    assert validate(canonicalize(api_job(ID=""))) == [Problem("", "a job needs an id")]
+    body = api_job()
+    body["TaskGroups"][0]["Name"] = ""
+    body["TaskGroups"][0]["Tasks"][0]["Driver"] = ""
+    texts = [each.text for each in validate(canonicalize(body))]
+    assert texts == ["a group needs a name", 'a task needs a "driver"']
+    body["TaskGroups"][0]["Name"] = "a\nb"
+    assert validate(canonicalize(body))[0].text == "a name may not hold a line break"
+
+
+def test_payload_and_meta_have_a_limit(api_job: Callable[..., Any]) -> None:
+    job = canonicalize(api_job(Payload="A" * 40_000, Meta={"a": "x" * 2_000_000}))
+    assert {each.path for each in validate(job)} == {"", "meta"}
+
+
+def test_two_ports_of_one_name_are_refused_from_clients_too(api_job: Callable[..., Any]) -> None:
+    body = api_job()
+    body["TaskGroups"][0]["Networks"] = [{"DynamicPorts": [{"Label": "a"}, {"Label": "a"}]}]
+    assert "more than one port" in validate(canonicalize(body))[0].text
+
+
+def test_ports_in_the_old_place_are_judged_beside_a_network_of_the_group(api_job: Callable[..., Any]) -> None:
+    body = api_job()
+    network = {"ReservedPorts": [{"Label": "a", "Value": 80}]}
+    body["TaskGroups"][0]["Networks"] = [network]
+    body["TaskGroups"][0]["Tasks"][0]["Resources"] = {"Networks": [network]}
+    assert [each.path for each in validate(canonicalize(body))] == [f'{T} > resources > network > port "a" > static']
+
+
+def test_thousands_of_problems_are_cut_short(api_job: Callable[..., Any]) -> None:
+    task = {"Name": "t", "Driver": "nope"}
+    groups = [{"Name": f"g{number}", "Tasks": [task]} for number in range(3000)]
+    found = validate(canonicalize(api_job(TaskGroups=groups)))
+    assert len(found) == 201
+    assert found[-1].text == "there are more problems than these 200"
+    many = [{"Name": f"t{number}", "Driver": "nope"} for number in range(3000)]
+    assert len(validate(canonicalize(api_job(TaskGroups=[{"Name": "g", "Tasks": many}])))) == 201
+
+
+def test_a_config_of_unknown_names_is_cut_short(api_job: Callable[..., Any]) -> None:
+    body = api_job()
+    body["TaskGroups"][0]["Tasks"][0]["Config"] = {f"option{number}": 1 for number in range(10_000)}
+    assert len(validate(canonicalize(body))) == 20

@@ -13,6 +13,7 @@ from . import Change, Damage
 Checksum = Callable[[str, bytes, bytes], int]
 Row = tuple[str, bytes, bytes, int]
 
+PAGE = 4096
 SELECT = "SELECT tab, key, value, crc FROM rows"
 
 
@@ -69,7 +70,7 @@ def rebuild(path: Path, schema: str, checksum: Checksum, why: str) -> tuple[Dama
     kept = _aside(path)
     fresh = path.with_name(path.name + ".rebuilt")
     _remove(fresh)
-    rows, damage, meta = _read_broken(path, checksum)
+    rows, damage, meta = _read_broken(path, schema, checksum)
     connection = sqlite3.connect(fresh, isolation_level=None)
     connection.executescript(schema)
     connection.execute("BEGIN")
@@ -95,7 +96,9 @@ def rebuild(path: Path, schema: str, checksum: Checksum, why: str) -> tuple[Dama
     return (statement, *damage)
 
 
-def _read_broken(path: Path, checksum: Checksum) -> tuple[list[Change], tuple[Damage, ...], dict[str, int]]:
+def _read_broken(
+    path: Path, schema: str, checksum: Checksum
+) -> tuple[list[Change], tuple[Damage, ...], dict[str, int]]:
     meta: dict[str, int] = {}
     copy = path.with_name(path.name + ".salvage")
     _remove(copy)
@@ -103,7 +106,7 @@ def _read_broken(path: Path, checksum: Checksum) -> tuple[list[Change], tuple[Da
         for suffix in ("", "-wal"):
             if (source := path.with_name(path.name + suffix)).exists():
                 shutil.copyfile(source, copy.with_name(copy.name + suffix))
-        _mend_header(copy)
+        _mend_first_page(copy, schema)
         connection = sqlite3.connect(copy, isolation_level=None)
         try:
             meta = _read_meta(connection)
@@ -132,19 +135,25 @@ def _newest(row: Change) -> int:
     return int.from_bytes(row.key[:8], "big") if len(row.key) >= 8 else 0
 
 
-def _mend_header(path: Path) -> None:
-    """Write the 100-byte header's constant fields anew (SQLite file format, section 1.3)."""
-    with open(path, "r+b") as file:
-        header = bytearray(file.read(100))
-        if len(header) < 100:
-            return
-        header[0:16] = b"SQLite format 3\x00"
-        header[18:24] = bytes((2, 2, header[20] if header[20] < 32 else 0, 64, 32, 32))
-        header[44:48] = (4).to_bytes(4, "big")
-        header[56:60] = (1).to_bytes(4, "big")
-        header[72:92] = bytes(20)
-        file.seek(0)
-        file.write(header)
+def _mend_first_page(path: Path, schema: str) -> None:
+    """Write the first page anew, from a new file with the same tables.
+
+    It holds SQLite's header and the list of tables, neither of which changes in a file's life, except for
+    counters that SQLite does without when it only reads.
+    """
+    model = path.with_name(path.name + ".model")
+    _remove(model)
+    connection = sqlite3.connect(model, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.executescript(schema)
+    connection.close()
+    page = bytearray(model.read_bytes()[:PAGE])
+    _remove(model)
+    size = path.stat().st_size
+    page[28:32] = (size // PAGE).to_bytes(4, "big")
+    if size >= PAGE:
+        with open(path, "r+b") as file:
+            file.write(page)
 
 
 def _aside(path: Path) -> Path:

@@ -217,7 +217,7 @@ class SqliteEngine:
             cursor.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
             cursor.execute("COMMIT")
             self._revision = revision
-        except (sqlite3.Error, OverflowError, MemoryError) as error:
+        except Exception as error:  # whatever it is, nobody may be left waiting
             if cursor.in_transaction:
                 try:
                     cursor.execute("ROLLBACK")
@@ -295,11 +295,15 @@ def _open(path: Path) -> tuple[sqlite3.Connection, tuple[Damage, ...]]:
     """Open the file; if SQLite finds it broken, rebuild it from what can be read."""
     damage: tuple[Damage, ...] = ()
     try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # it holds nodes' secrets
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+    try:
         connection = _connect(path)
     except sqlite3.OperationalError as error:
         raise _unwritable(path, str(error)) from error
     except sqlite3.DatabaseError as error:
-        damage = rebuild(path, SCHEMA, checksum, str(error))
+        damage = rebuild(path, SCHEMA, checksum, " ".join(str(error).split()))
         connection = _connect(path)
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     if meta.get("format", FORMAT) > FORMAT:

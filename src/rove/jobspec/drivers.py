@@ -20,7 +20,6 @@ class Holds(Enum):
 
     TEXT = auto()
     WHOLE = auto()
-    NUMBER = auto()
     FLAG = auto()
     TEXTS = auto()
     MAP = auto()
@@ -104,7 +103,6 @@ DRIVERS["mock"] = DRIVERS["mock_driver"]
 _WANTED = {
     Holds.TEXT: "text",
     Holds.WHOLE: "a whole number",
-    Holds.NUMBER: "a number",
     Holds.FLAG: "true or false",
     Holds.TEXTS: "a list of texts",
     Holds.MAP: "a map of texts",
@@ -170,8 +168,6 @@ def _holds(holds: Holds, value: Any) -> bool:
         return kind in (str, int, float, bool)
     if holds is Holds.WHOLE:
         return kind is int or (kind is str and _is_late(value, str.lstrip(value, "-").isdecimal()))
-    if holds is Holds.NUMBER:
-        return kind in (int, float) or (kind is str and _is_late(value, False))
     if holds is Holds.FLAG:
         return kind is bool or (kind is str and _is_late(value, value in ("true", "false", "0", "1")))
     if holds is Holds.TEXTS:

@@ -17,7 +17,6 @@ class Kind(Enum):
 
     STR = auto()
     INT = auto()
-    FLOAT = auto()
     BOOL = auto()
     DURATION = auto()
     STRS = auto()
@@ -97,10 +96,6 @@ def _str(key: str | None = None, *, required: bool = False, old: bool = False) -
 
 def _int(key: str | None = None, *, required: bool = False, old: bool = False) -> Attr:
     return Attr(Kind.INT, key, required=required, old=old)
-
-
-def _float(key: str | None = None) -> Attr:
-    return Attr(Kind.FLOAT, key)
 
 
 def _bool(key: str | None = None, *, old: bool = False) -> Attr:

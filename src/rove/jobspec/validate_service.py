@@ -33,17 +33,8 @@ def service_problems(group: TaskGroup, task: Task | None, service: Service, path
         found.append(Problem(join(path, "task"), f'the group has no task "{service.task_name}"'))
     if service.check_restart is not None:
         at_least(service.check_restart.limit, 0, join(path, "check_restart > limit"), "this cannot be negative", found)
-    names = set()
     for at, check in enumerate(service.checks):
-        place = join(path, nth("check", at))
-        if check.name in names and service.provider == "nomad" and at and _same(service.checks[:at], check):
-            found.append(Problem(place, "this check is there twice"))
-        names.add(check.name)
-        _check(group, task, service, check, place, found)
-
-
-def _same(others: tuple[ServiceCheck, ...], check: ServiceCheck) -> bool:
-    return any(other == check for other in others)
+        _check(group, task, service, check, join(path, nth("check", at)), found)
 
 
 def _port(group: TaskGroup, label: str, path: str, found: Problems) -> None:

@@ -51,12 +51,6 @@ def _to_int(value: Any) -> Any:
     return REFUSED
 
 
-def _to_float(value: Any) -> Any:
-    if type(value) is float or type(value) is int:
-        return value
-    return _to_int(value)
-
-
 def _to_bool(value: Any) -> Any:
     if type(value) is bool:
         return value
@@ -122,7 +116,6 @@ def _fits(value: Any, depth: int) -> bool:
 _READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.STR: to_text,
     Kind.INT: _to_int,
-    Kind.FLOAT: _to_float,
     Kind.BOOL: _to_bool,
     Kind.DURATION: _to_duration,
     Kind.STRS: _to_texts,
@@ -134,7 +127,6 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
 _WANTED = {
     Kind.STR: "text",
     Kind.INT: "a whole number",
-    Kind.FLOAT: "a number",
     Kind.BOOL: "true or false",
     Kind.DURATION: 'a duration such as "30s" or "1h15m"',
     Kind.STRS: 'a list of texts, as in ["a", "b"]',

@@ -88,8 +88,14 @@ def test_a_stop_goes_leader_then_mains_then_sidecars_then_poststop() -> None:
 
 
 def test_poststop_runs_also_after_a_failure() -> None:
-    tasks = {"main": view(Role.MAIN, FAILED), "clean": view(Role.POSTSTOP)}
+    crashed = TaskState(state=TaskStatus.DEAD, failed=True, started_at=from_unix(10))
+    tasks = {"main": view(Role.MAIN, crashed), "clean": view(Role.POSTSTOP)}
     assert decide(tasks, stopping=False) == Orders(start=("clean",))
+
+
+def test_poststop_does_not_run_where_nothing_ran() -> None:
+    tasks = {"main": view(Role.MAIN, FAILED), "clean": view(Role.POSTSTOP)}
+    assert stops(decide(tasks, stopping=False)) == {"clean": Why.SIBLING_FAILED}
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -271,3 +271,43 @@ def test_stop_on_client_after_delays_the_replacement(run: Run) -> None:
     late = run(after, job, now=1060.0, evaluation=an_evaluation(job, id=later.id))
     assert placed(late.plan) == [(0, 0)]
     assert stopped(late.plan) == ["c0"]
+
+
+def test_a_stopped_copy_on_a_dead_node_is_lost_once(run: Run) -> None:
+    job = a_job(count=0)
+    ending = an_alloc(job, 0, node="n0", id="e", desired_status=Desired.STOP, desired_description="moved")
+    view = FakeView([a_node("n0", status=NodeStatus.DOWN)], [job], [ending])
+    result = run(view, job)
+    (stop,) = result.plan.stops
+    assert (stop.alloc_id, stop.client_status, stop.description) == ("e", AllocStatus.LOST, "moved")
+    assert run(view.carry_out(result.plan), job).plan.is_empty
+
+
+def test_a_thousand_failures_at_once_are_decided_quickly_enough_to_count(run: Run) -> None:
+    job = a_job(count=2000, cpu=1, memory=1, disk=1)
+    failed = [an_alloc(job, i, node="n0", id=f"c{i}", client_status="failed", modify_time=1) for i in range(2000)]
+    result = run(FakeView([a_node("n0"), a_node("n1", cpu=5000)], [job], failed), job)
+    assert sum(len(p) for p in result.plan.placements) == 2000
+    assert len(result.plan.stops) == 2000
+
+
+def test_distinct_hosts_gives_each_node_one_copy_and_says_so(run: Run) -> None:
+    for scope in ("job", "group"):
+        rule = (a_constraint("", "distinct_hosts", "true"),)
+        groups = tuple(a_group(n, count=2, constraints=rule if scope == "group" else ()) for n in ("a", "b"))
+        job = a_job(groups=groups, constraints=rule if scope == "job" else ())
+        result = run(FakeView(NODES[:3], [job]), job)
+        used = [node for p in result.plan.placements for node in p.node_ids]
+        if scope == "job":
+            assert len(used) == len(set(used)) == 3
+            assert result.failed["b"].constraint_filtered == {"distinct_hosts": 3}
+        else:
+            assert result.queued == {"a": 0, "b": 0}
+
+
+def test_distinct_property_limits_copies_a_value_and_says_so(run: Run) -> None:
+    nodes = [a_node(f"n{i}", meta={"rack": f"r{i % 2}"}) for i in range(6)]
+    job = a_job(count=6, constraints=(a_constraint("${meta.rack}", "distinct_property", "2"),))
+    result = run(FakeView(nodes, [job]), job)
+    assert len(result.plan.placements[0]) == 4
+    assert result.failed["api"].constraint_filtered == {"distinct_property": 6}

@@ -91,8 +91,9 @@ def decide(tasks: Mapping[str, TaskView], *, stopping: bool) -> Orders:
     mains_dead = bool(mains) and all(task.is_dead for task in mains)
     if stopping or failed or leader_dead or mains_dead:
         reason = Why.ASKED if stopping else _reason(failed, leader_dead)
-        orders = _wind_down(others, reason, failed)
-        return orders._replace(start=_poststop(poststop, others))
+        if not all(task.is_dead for task in others.values()):
+            return _wind_down(others, reason, failed)
+        return _clean_up(poststop, reason, failed, something_ran=any(task.has_started for task in others.values()))
     return Orders(start=tuple(name for name, task in others.items() if not task.begun and _may_start(task, others)))
 
 
@@ -111,10 +112,12 @@ def _wind_down(tasks: Mapping[str, TaskView], why: Why, failed: str) -> Orders:
     return Orders(stop=tuple(StopTask(name, why, failed) for name in wave))
 
 
-def _poststop(poststop: Mapping[str, TaskView], others: Mapping[str, TaskView]) -> tuple[str, ...]:
-    if not all(task.is_dead for task in others.values()):
-        return ()
-    return tuple(name for name, task in poststop.items() if not task.begun)
+def _clean_up(poststop: Mapping[str, TaskView], why: Why, failed: str, *, something_ran: bool) -> Orders:
+    """Poststop tasks run once everything else is dead; where nothing ever ran there is nothing to clean up."""
+    waiting = tuple(name for name, task in poststop.items() if not task.begun)
+    if something_ran:
+        return Orders(start=waiting)
+    return Orders(stop=tuple(StopTask(name, why, failed) for name in waiting))
 
 
 def _may_start(task: TaskView, tasks: Mapping[str, TaskView]) -> bool:

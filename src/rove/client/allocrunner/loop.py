@@ -88,6 +88,8 @@ class AllocRunner:
         self._winding_down = False
         """True once a stop is past the group's shutdown delay."""
         self._ready = False
+        self._awaiting = False
+        """True while predecessors hold up the start."""
         self._opened = asyncio.Event()
         self._opening: asyncio.Task[None] | None = None
         self._deferred = 0
@@ -155,16 +157,18 @@ class AllocRunner:
         self._spawn(self._stop(skip_delay))
 
     async def _stop(self, skip_delay: bool) -> None:
-        if self._restored:
-            await self._opened.wait()  # what runs has to be found before it can be ended
+        if self._awaiting and self._opening is not None:
+            self._opening.cancel()
+        await self._opened.wait()  # what runs has to be found, and what is being made finished, before it is ended
         delay_s = seconds(self.group.shutdown_delay)
-        if delay_s and not skip_delay and self._ready and not self.is_over:
+        started = any(runner.machine.state.started_at for runner in self.tasks.values())
+        if delay_s and not skip_delay and started and not self.is_over:
             text = f"Waiting {ev.duration(delay_s)} before the group's tasks are asked to end"
             for runner in self.tasks.values():
                 if not runner.machine.is_dead:
                     runner.note(ev.event(ev.SHUTDOWN_DELAY, self._around.clock.now(), text))
             await self._around.clock.sleep(delay_s)
-        self._ready = self._winding_down = True
+        self._winding_down = True
         self._changed()
 
     def restart(self, task: str, *, all_tasks: bool, reason: str) -> None:
@@ -303,6 +307,9 @@ class AllocRunner:
                 await self._restore()
             else:
                 await self._set_up()
+        except asyncio.CancelledError:
+            if not self._awaiting:
+                raise
         except RoveError as error:
             self._doom(error.text())
         except OSError as error:
@@ -313,9 +320,10 @@ class AllocRunner:
 
     async def _set_up(self) -> None:
         await self._save_alloc(self.alloc)  # durable first: no process without an owner on record
+        self._awaiting = True
         for predecessor in self._predecessors:
             await predecessor.ended.wait()
-        self._predecessors = ()
+        self._predecessors, self._awaiting = (), False
         if why := network.refusal(self.group, self._around.drivers):
             raise RoveError("alloc.network", "the group's network could not be set up", why)
         await self._around.offload(self._build)

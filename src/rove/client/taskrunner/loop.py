@@ -113,6 +113,7 @@ class TaskRunner:
         self._on_change = on_change
         self._save = save
         self._work: asyncio.Task[None] | None = None
+        self._aborting: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._detached = False
@@ -257,6 +258,7 @@ class TaskRunner:
                 self._start_work(self._wait(action.seconds))
             case Do.ABORT:
                 if self._work is not None:
+                    self._aborting = self._work
                     self._work.cancel()
             case Do.WATCH:
                 self._spawn(self._watch())
@@ -269,6 +271,12 @@ class TaskRunner:
     def _start_work(self, work: Coroutine[Any, Any, None]) -> None:
         self._cancel_work()
         self._work = asyncio.get_running_loop().create_task(work)
+        self._work.add_done_callback(self._work_done)
+
+    def _work_done(self, work: asyncio.Task[None]) -> None:
+        """Only the callback hears of work that was cancelled before its first step."""
+        if work.cancelled() and work is self._aborting and self.machine.phase is Phase.STOPPING:
+            self._post(Aborted())
 
     def _cancel_work(self) -> None:
         if self._work is not None and self._work is not asyncio.current_task():
@@ -298,8 +306,6 @@ class TaskRunner:
             self._post(Failed(error.event(self._around.clock.now()), error.recoverable))
         except DriverError as error:
             self._post(Failed(ev.driver_failure(self._around.clock.now(), error.what), error.recoverable))
-        except asyncio.CancelledError:
-            self._aborted()
         except Exception as error:
             self._bug(error)
         else:
@@ -319,17 +325,11 @@ class TaskRunner:
         except OSError as error:
             text = f"the state directory could not be made: {error.strerror}"
             self._post(Failed(ev.setup_failure(self._around.clock.now(), text), recoverable=True))
-        except asyncio.CancelledError:
-            self._aborted()
         except Exception as error:
             self._bug(error)
         else:
             self._post(Launched())
             await self._save()
-
-    def _aborted(self) -> None:
-        if not self._detached and self.machine.phase is Phase.STOPPING:
-            self._post(Aborted())
 
     def _bug(self, error: Exception) -> None:
         """A driver or hook broke its contract: the task fails, the node goes on."""

@@ -76,3 +76,5 @@ class Decision:
     """The deployment that new copies belong to, '' for none."""
     deployment_updates: list[DeploymentUpdate] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    buried: list[AllocStop] = field(default_factory=list)
+    """Allocations stopped before whose node is gone: they are lost."""

@@ -213,6 +213,8 @@ class Run:
         """The fast way: all plain copies in one go."""
         positions, scores = self.picker.fill(len(plain), bool(self.ask.distinct_hosts))
         rows = self.chosen.rows[positions]
+        if self.ask.distinct_hosts:
+            self.noted |= dict.fromkeys(positions.tolist(), "distinct_hosts")
         block = self._block(False)
         block.rows += rows.tolist()
         block.indexes += plain[: len(positions)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
@@ -16,6 +17,7 @@ from rove.structs.base import SECOND, unix_ns
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
 from rove.structs.evaluation import Evaluation, Trigger
 from rove.structs.job import Job, TaskGroup, UpdateStrategy
+from rove.structs.node import Node, NodeStatus
 from rove.structs.plan import AllocAnnotation, AllocStop, DesiredUpdates
 
 from . import decision as reasons
@@ -84,13 +86,14 @@ def reconcile(
     if job is None or job.stop:
         result = stop_all(by_group, node_of)
         result.deployment_updates = cancellations
+        result.buried = bury(chain.from_iterable(by_group.values()), node_of)
         return result
     followups = Followups(evaluation, job, now, new_id)
     context = Context(
         job, evaluation, governing, cancellations[0].deployment_id if cancellations else "", now, node_of,
         fits_in_place, followups,
     )  # fmt: skip
-    result = Decision(deployment_updates=cancellations)
+    result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
     progress: dict[str, Progress] = {}
     for group in job.task_groups:
         result.groups[group.name], progress[group.name] = _Group(context, group, by_group.get(group.name, [])).decide()
@@ -147,12 +150,30 @@ def stop_group(allocs: Iterable[Allocation], node_of: NodeOf, description: str) 
     """Stop every allocation that the server still wants; those on lost nodes become lost."""
     result = GroupDecision()
     for alloc in allocs:
-        if alloc.is_terminal:
-            continue
-        lost = node_of(alloc.node_id) is None
-        result.stop(alloc, description, AllocStatus.LOST if lost else None)
+        if not alloc.is_terminal:
+            lost = is_lost(node_of(alloc.node_id))
+            result.stop(alloc, description, AllocStatus.LOST if lost else None)
     result.updates = DesiredUpdates(stop=len(result.stops))
     return result
+
+
+def is_lost(node: Node | None) -> bool:
+    """True if nothing will be heard of the node's allocations for now."""
+    return node is None or node.status is NodeStatus.DOWN
+
+
+def bury(allocs: Iterable[Allocation], node_of: NodeOf) -> list[AllocStop]:
+    """Stopped allocations whose node can no longer say that they have ended are lost."""
+    return [
+        AllocStop(
+            alloc_id=alloc.id,
+            desired=alloc.desired_status,
+            description=alloc.desired_description,
+            client_status=AllocStatus.LOST,
+        )
+        for alloc in allocs
+        if alloc.is_server_terminal and not alloc.is_client_terminal and is_lost(node_of(alloc.node_id))
+    ]
 
 
 class _Group:
@@ -297,15 +318,16 @@ class _Group:
     # Failed copies
 
     def _pick_reschedules(self) -> None:
-        for alloc in list(self.sorted.kept):
+        staying = []
+        for alloc in self.sorted.kept:
             when = self._reschedule_at(alloc)
-            if when is None:
-                continue
-            if when <= unix_ns(self.context.now) + RESCHEDULE_SLACK_NS:
+            if when is not None and when <= unix_ns(self.context.now) + RESCHEDULE_SLACK_NS:
                 self.now_due.append(alloc)
-                self.sorted.kept.remove(alloc)
-            else:
+                continue
+            staying.append(alloc)
+            if when is not None:
                 self.later.append((alloc, when))
+        self.sorted.kept = staying
         if self.now_due:
             self.now_due.sort(key=lambda alloc: alloc.index)
 

@@ -29,9 +29,9 @@ def resolve_reconnects(found: Sorted, job: Job, group: TaskGroup) -> Reconnected
         if rival is None or original_stays(alloc, rival, job, group):
             (found.migrate if alloc.desired_transition.migrate else found.kept).append(alloc)
             result.kept.append(alloc)
-            for other in rivals:
-                found.kept.remove(other)
-                result.stops.append((other, reasons.RECONNECTED))
+            result.stops += [(other, reasons.RECONNECTED) for other in rivals]
+            beaten = {other.id for other in rivals}
+            found.kept = [other for other in found.kept if other.id not in beaten]
         else:
             result.stops.append((alloc, reasons.RECONNECTED))
     found.reconnecting = []

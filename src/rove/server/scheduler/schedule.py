@@ -117,7 +117,7 @@ def _result(
     ids: Sequence[str],
 ) -> SchedulerResult:
     placements: list[Placement] = []
-    stops: list[AllocStop] = []
+    stops: list[AllocStop] = list(decision.buried)
     in_place: list[InPlaceUpdate] = []
     updates: dict[str, DesiredUpdates] = {}
     failed: dict[str, AllocMetric] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .feasible import base_mask, feasible
 from .followups import Followups
 from .ledger import Ledger
 from .place import Outcome, Placer, Run
-from .reconcile import Context, settle_deployment, stop_group
+from .reconcile import Context, bury, settle_deployment, stop_group
 from .reconnect import resolve_reconnects
 from .rollout import HOLDING, Progress, current, strategy_of
 from .taint import NodeOf, disconnect_of, is_of, sort_allocs
@@ -50,7 +51,7 @@ def reconcile_system(
         job, evaluation, governing, cancellations[0].deployment_id if cancellations else "", now, node_of,
         fits_in_place, followups,
     )  # fmt: skip
-    result = Decision(deployment_updates=cancellations)
+    result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
     progress: dict[str, Progress] = {}
     for group in job.task_groups:
         result.groups[group.name], progress[group.name] = _SystemGroup(
