@@ -141,6 +141,22 @@ async def test_a_file_with_a_garbled_page_loses_no_more_than_it_names(tmp_path: 
     assert len(found) > 0 or any("kept as" in line for line in damage)
 
 
+@pytest.mark.parametrize("seed", range(8))
+async def test_garbled_leaves_lose_only_their_own_rows(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "state.db"
+    rows = await a_file(path, 3000)
+    content = bytearray(path.read_bytes())
+    rng = random.Random(seed)
+    leaves = [page for page in range(2, len(content) // 4096) if content[page * 4096] == 10]
+    for page in rng.sample(leaves, 3):
+        content[page * 4096 : page * 4096 + 64] = rng.randbytes(64)
+    path.write_bytes(content)
+    found, damage = await read(path)
+    assert all(rows[key] == value for key, value in found.items())
+    assert len(rows) - len(found) <= 3 * 30
+    assert damage
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 async def test_a_truncated_file_is_set_aside_and_what_is_left_of_it_is_served(tmp_path: Path, share: float) -> None:
     path = tmp_path / "state.db"

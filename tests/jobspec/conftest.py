@@ -42,6 +42,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
+def corpus() -> list[Path]:
+    """Every job file of the corpus."""
+    return corpus_files()
+
+
+@pytest.fixture
 def job_text() -> Callable[..., str]:
     """Makes the text of a valid small job; text may be put into the job, its group and its task."""
 

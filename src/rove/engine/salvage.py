@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from . import Change, Damage
@@ -14,18 +14,31 @@ Checksum = Callable[[str, bytes, bytes], int]
 Row = tuple[str, bytes, bytes, int]
 
 PAGE = 4096
+TABLE_MARK = "table:"
+"""Counters of this form note which tables there are."""
 SELECT = "SELECT tab, key, value, crc FROM rows"
 
 
-def read_rows(connection: sqlite3.Connection, checksum: Checksum) -> tuple[list[Change], tuple[Damage, ...]]:
-    """Every sound row in order of table and key, and one `Damage` for each unsound row or range."""
+def read_rows(
+    connection: sqlite3.Connection, checksum: Checksum, tables: Iterable[str] = ()
+) -> tuple[list[Change], tuple[Damage, ...]]:
+    """Every sound row in order of table and key, and one `Damage` for each unsound row or range.
+
+    tables: names that are known from elsewhere, in case the rows that show them cannot be read.
+    """
+    try:
+        found: list[Row | Damage] = list(connection.execute(f"{SELECT} ORDER BY tab, key"))
+    except (sqlite3.Error, UnicodeDecodeError):
+        found = []
+        for table in sorted({*tables, *_tables(connection)}):
+            found += _around_damage(connection, table)
     rows: list[Change] = []
     damage: list[Damage] = []
-    for found in _scan(connection):
-        if isinstance(found, Damage):
-            damage.append(found)
+    for one in found:
+        if isinstance(one, Damage):
+            damage.append(one)
             continue
-        table, key, value, crc = found
+        table, key, value, crc = one
         try:
             sound = checksum(table, key, value) == crc
         except (TypeError, AttributeError):
@@ -38,28 +51,75 @@ def read_rows(connection: sqlite3.Connection, checksum: Checksum) -> tuple[list[
     return rows, tuple(damage)
 
 
-def _scan(connection: sqlite3.Connection) -> Iterator[Row | Damage]:
-    """All rows forwards; after an unreadable page, backwards from the end to what was read so far."""
-    last: tuple[str, bytes] | None = None
+def _tables(connection: sqlite3.Connection) -> Iterator[str]:
+    """Names of tables, found from either end as far as the file can be read."""
+    for query, name in (
+        ("SELECT tab FROM rows WHERE tab > ? ORDER BY tab LIMIT 1", ""),
+        ("SELECT tab FROM rows WHERE tab < ? ORDER BY tab DESC LIMIT 1", "\U0010ffff"),
+    ):
+        try:
+            while (row := connection.execute(query, (name,)).fetchone()) is not None:
+                name = row[0]
+                yield name
+        except (sqlite3.Error, UnicodeDecodeError):
+            continue
+
+
+def _around_damage(connection: sqlite3.Connection, table: str) -> Iterator[Row | Damage]:
+    """The rows of one table; at a page that cannot be read, go on behind it."""
+    start = b""
+    while True:
+        last = start
+        try:
+            for row in connection.execute(f"{SELECT} WHERE tab = ? AND key >= ? ORDER BY key", (table, start)):
+                if row[1] != last or last == start:
+                    yield row
+                last = row[1]
+            return
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            why = str(error)
+        behind = _next_readable(connection, table, int.from_bytes(last[:8].ljust(8, b"\0"), "big"))
+        until = "the end" if behind is None else behind.hex()
+        yield Damage(f"table {table}, rows between {last.hex() or 'the beginning'} and {until}", f"unreadable: {why}")
+        if behind is None:
+            return
+        start = behind
+
+
+def _next_readable(connection: sqlite3.Connection, table: str, number: int) -> bytes | None:
+    """The first key above `number` (as its first 8 bytes) whose page can be read; None if there is none.
+
+    Keys begin with a rising number, so that doubling steps and then halving ones find the edge.
+    """
+    low, step = 0, 1
+    while number + step < 1 << 64:
+        if _first_from(connection, table, number + step) is not UNREADABLE:
+            break
+        low, step = step, step * 2
+    else:
+        return None
+    high = step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _first_from(connection, table, number + middle) is UNREADABLE:
+            low = middle
+        else:
+            high = middle
+    found = _first_from(connection, table, number + high)
+    return found if isinstance(found, bytes) else None
+
+
+UNREADABLE = object()
+
+
+def _first_from(connection: sqlite3.Connection, table: str, number: int) -> object:
+    """The first key at or above `number`, None if there is none, or `UNREADABLE`."""
+    query = "SELECT key FROM rows WHERE tab = ? AND key >= ? ORDER BY key LIMIT 1"
     try:
-        for row in connection.execute(f"{SELECT} ORDER BY tab, key"):
-            yield row
-            last = (row[0], row[1])
-        return
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        why = str(error)
-    tail: list[Row] = []
-    try:
-        for row in connection.execute(f"{SELECT} ORDER BY tab DESC, key DESC"):
-            if last is not None and (row[0], row[1]) <= last:
-                break
-            tail.append(row)
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        why = str(error)
-    first = f"{last[0]} {last[1].hex()}" if last else "the beginning"
-    until = f"{tail[-1][0]} {tail[-1][1].hex()}" if tail else "the end"
-    yield Damage(f"rows between {first} and {until}", f"unreadable: {why}")
-    yield from reversed(tail)
+        row = connection.execute(query, (table, number.to_bytes(8, "big"))).fetchone()
+    except sqlite3.Error:
+        return UNREADABLE
+    return None if row is None else row[0]
 
 
 def rebuild(path: Path, schema: str, checksum: Checksum, why: str) -> tuple[Damage, ...]:
@@ -110,7 +170,7 @@ def _read_broken(
         connection = sqlite3.connect(copy, isolation_level=None)
         try:
             meta = _read_meta(connection)
-            rows, damage = read_rows(connection, checksum)
+            rows, damage = read_rows(connection, checksum, known_tables(meta))
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -128,6 +188,11 @@ def _read_meta(connection: sqlite3.Connection) -> dict[str, int]:
         return {str(name): int(value) for name, value in connection.execute("SELECT name, value FROM meta")}
     except (sqlite3.Error, ValueError, TypeError):
         return {}
+
+
+def known_tables(meta: Iterable[str]) -> list[str]:
+    """Names of tables, as the counters tell them."""
+    return [name.removeprefix(TABLE_MARK) for name in meta if name.startswith(TABLE_MARK)]
 
 
 def _newest(row: Change) -> int:

@@ -23,7 +23,7 @@ from rove.errors import RoveError
 
 from . import Change, Commit, Damage, FencedError, Loaded, StaleError
 from .feed import Feed
-from .salvage import read_rows, rebuild
+from .salvage import TABLE_MARK, known_tables, read_rows, rebuild
 
 ROWS_PER_FLUSH = 1024
 """A flush takes commits until it holds this many rows."""
@@ -95,6 +95,7 @@ class SqliteEngine:
             raise
         self.damage = found
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        self._tables = set(known_tables(meta))
         self._revision: int = meta["revision"]
         self._fence: int = meta["fence"]
         self._term: SqliteLeadership | None = None
@@ -112,13 +113,13 @@ class SqliteEngine:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN")
-            revision = dict(connection.execute("SELECT name, value FROM meta"))["revision"]
-            rows, damage = read_rows(connection, checksum)
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+            rows, damage = read_rows(connection, checksum, known_tables(meta))
         except sqlite3.Error as error:
             raise _as_os_error(error) from error
         finally:
             connection.close()
-        return Loaded(revision, rows, (*self.damage, *damage))
+        return Loaded(meta["revision"], rows, (*self.damage, *damage))
 
     async def commit(self, changes: Sequence[Change], fence: int, after: int | None = None) -> int:
         """Hand over to the writer thread and wait for the flush."""
@@ -199,6 +200,7 @@ class SqliteEngine:
         """Store a group in one transaction and note each job's outcome."""
         cursor = self._connection
         revision = self._revision
+        tables: set[str] = set()
         try:
             cursor.execute("BEGIN IMMEDIATE")
             for job in group:
@@ -212,11 +214,15 @@ class SqliteEngine:
                     job.outcome = StaleError()
                 else:
                     _store(cursor, job.changes)
+                    tables.update(change.table for change in job.changes)
                     revision += 1
                     job.outcome = revision
             cursor.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
+            for table in tables - self._tables:
+                cursor.execute("INSERT OR IGNORE INTO meta VALUES (?, 1)", (TABLE_MARK + table,))
             cursor.execute("COMMIT")
             self._revision = revision
+            self._tables |= tables
         except Exception as error:  # whatever it is, nobody may be left waiting
             if cursor.in_transaction:
                 try:

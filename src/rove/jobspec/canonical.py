@@ -91,12 +91,6 @@ def _refuse_type(job: Api, kind: Any) -> None:
     raise InvalidJobError(str(job.get("ID") or ""), [text, *(str(each) for each in others)])
 
 
-def _fill(target: Api, defaults: Mapping[str, Any]) -> None:
-    for key, value in defaults.items():
-        if key not in target:
-            target[key] = value
-
-
 def _settle_job(job: Api, kind: str) -> None:
     if not job.get("ID"):
         job["ID"] = job.get("Name", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from rove.ports import Clock, Ids
 from rove.ports.transport import Pipe, Stream
 from rove.server.collection import core as collection
 from rove.server.collection.loop import Collection
+from rove.server.deployments import DeploymentChanged, Deployments, DeploymentVerbs
 from rove.server.evaluations.loop import Evaluations
 from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs
 from rove.server.nodes.loop import HeartbeatPolicy, Nodes
@@ -75,6 +77,8 @@ class Server:
         )
         self.evaluations = Evaluations(self.store, clock, ids, self._threads, workers=workers)
         self.jobs = Jobs(self.store, clock, ids, self._threads)
+        self.deployments = Deployments(self.store, clock, ids)
+        self._deployment_verbs = DeploymentVerbs(self.store, clock, ids)
         self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
 
     async def start(self) -> None:
@@ -86,11 +90,13 @@ class Server:
         self.store.on_commit(self._observe)
         self.nodes.start()
         self.evaluations.start()
+        self.deployments.start()
         self.collection.start()
 
     async def stop(self) -> None:
         """Stop the loops and close the state."""
         await self.collection.stop()
+        await self.deployments.stop()
         await self.evaluations.stop()
         await self.nodes.stop()
         await self.store.close()
@@ -100,6 +106,7 @@ class Server:
     def _observe(self, committed: Committed) -> None:
         self.nodes.observe(committed)
         self.evaluations.observe(committed)
+        self.deployments.observe(committed)
 
     @property
     def is_leader(self) -> bool:
@@ -226,6 +233,32 @@ class Server:
         )
         evaluations, index = await self.jobs.set_transitions([alloc_id], wish, Trigger.ALLOC_STOP)
         return JobRegistered(eval_id=evaluations[0].id if evaluations else "", eval_create_index=index, index=index)
+
+    # -- deployments
+
+    async def promote_deployment(
+        self, deployment_id: str, *, all: bool = False, groups: Sequence[str] = ()
+    ) -> DeploymentChanged:
+        """Let healthy canaries take over."""
+        return await self._deployment_verbs.promote(deployment_id, all=all, groups=groups)
+
+    async def fail_deployment(self, deployment_id: str) -> DeploymentChanged:
+        """End a deployment as failed."""
+        return await self._deployment_verbs.fail(deployment_id)
+
+    async def pause_deployment(self, deployment_id: str, pause: bool) -> DeploymentChanged:
+        """Hold a deployment, or let it go on."""
+        return await self._deployment_verbs.pause(deployment_id, pause)
+
+    async def unblock_deployment(self, deployment_id: str) -> DeploymentChanged:
+        """Release a deployment that waits for other regions."""
+        return await self._deployment_verbs.unblock(deployment_id)
+
+    async def set_alloc_health(
+        self, deployment_id: str, healthy: Sequence[str], unhealthy: Sequence[str]
+    ) -> DeploymentChanged:
+        """Say by hand which allocations of a deployment are healthy."""
+        return await self._deployment_verbs.set_health(deployment_id, healthy, unhealthy)
 
     # -- nodes
 

@@ -295,9 +295,13 @@ class AllocRunner:
     def record(self) -> AllocRecord:
         """What has to be kept on disk."""
         return AllocRecord(
-            tasks={name: runner.record for name, runner in self.tasks.items()}, healthy=self.healthy, healthy_time=self._healthy_time, health_of=self._health_of,
-            stopping=self.stopping, description=self._description,
-        )  # fmt: skip
+            tasks={name: runner.record for name, runner in self.tasks.items()},
+            healthy=self.healthy,
+            healthy_time=self._healthy_time,
+            health_of=self._health_of,
+            stopping=self.stopping,
+            description=self._description,
+        )
 
     # --- the loop -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rove.server.scheduler.reschedule import due, policy_of
+from rove.server.scheduler.rollout import IN_PROGRESS, PROMOTES_ITSELF, WAITS_FOR_PROMOTION
 from rove.server.state.jobs import spec_changed
 from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.base import ZERO_TIME, unix_ns
@@ -15,7 +16,6 @@ from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatu
 from rove.structs.evaluation import Evaluation, Trigger
 from rove.structs.job import Job
 
-IN_PROGRESS = "the roll-out is in progress"
 PAUSED = "the roll-out is paused"
 FAILED_BY_PERSON = "the roll-out was ended as failed by a person"
 
@@ -148,6 +148,14 @@ def unpromoted(deployment: Deployment) -> dict[str, DeploymentGroup]:
         for name, group in deployment.task_groups.items()
         if group.desired_canaries > 0 and not group.promoted
     }
+
+
+def description_of(deployment: Deployment) -> str:
+    """What a running deployment says of itself."""
+    waiting = unpromoted(deployment)
+    if not waiting:
+        return IN_PROGRESS
+    return PROMOTES_ITSELF if all(group.auto_promote for group in waiting.values()) else WAITS_FOR_PROMOTION
 
 
 # The progress deadline

@@ -9,11 +9,13 @@ import msgspec
 
 from rove.structs.base import SECOND, ZERO_TIME, Ns, UnixNs, from_unix
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
+from rove.structs.job import Job
 from rove.structs.plan import DeploymentUpdate
 
 from . import rows
 from .draft import Draft
-from .jobs import set_tally
+from .jobs import set_stability, set_tally
+from .transactions import SetJobStability
 
 replace = msgspec.structs.replace
 
@@ -56,8 +58,19 @@ def update_status(draft: Draft, update: DeploymentUpdate) -> None:
     resumed = deployment.status is DeploymentStatus.PAUSED and update.status is DeploymentStatus.RUNNING
     deployment = replace(deployment, status=update.status, status_description=update.description)
     put_deployment(draft, deployment)
+    if update.status is DeploymentStatus.SUCCESSFUL:
+        mark_stable(draft, deployment)
     if resumed:
         reset_progress(draft, deployment.id)
+
+
+def mark_stable(draft: Draft, deployment: Deployment) -> None:
+    """A version that was rolled out well is one to go back to."""
+    job: Job | None = draft.jobs.get(deployment.job_key)
+    if job is not None and deployment.job_create_index in (0, job.create_index):
+        set_stability(draft, SetJobStability(
+            namespace=job.namespace, job_id=job.id, version=deployment.job_version, stable=True,
+        ))  # fmt: skip
 
 
 def reset_progress(draft: Draft, deployment_id: str) -> None:
