@@ -163,8 +163,13 @@ class AgentProcess:
         """Run the command line against this agent."""
         environment = {**os.environ, "ROVE_ADDR": self.address, "NO_COLOR": "1", "COLUMNS": "200"}
         done = subprocess.run(
-            [sys.executable, "-m", "rove", *words], env=environment, capture_output=True, text=True, timeout=120,
-            check=False, input=stdin,
+            [sys.executable, "-m", "rove", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            input=stdin,
         )
         assert not check or done.returncode == 0, (words, done.stdout, done.stderr)
         return done

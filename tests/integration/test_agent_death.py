@@ -55,8 +55,12 @@ def test_twenty_tasks_outlive_the_agent(agents: Agents, with_zygote: bool) -> No
     agent.wait_nodes()
     agent.register(a_job("steady", COUNTER, count=19))
     agent.register(
-        a_job("ends", "while [ ! -e stop ]; do sleep 0.05; done; exit 7", RestartPolicy={"Attempts": 0, "Mode": "fail"},
-              ReschedulePolicy={"Attempts": 0, "Unlimited": False})
+        a_job(
+            "ends",
+            "while [ ! -e stop ]; do sleep 0.05; done; exit 7",
+            RestartPolicy={"Attempts": 0, "Mode": "fail"},
+            ReschedulePolicy={"Attempts": 0, "Unlimited": False},
+        )
     )
     steady, [ends] = agent.wait_running("steady", 19), agent.wait_running("ends", 1)
     folder = agents.folder / "both"
@@ -103,7 +107,10 @@ def test_three_containers_outlive_the_agent(agents: Agents, busybox_image: str) 
             label = f"label=com.hashicorp.nomad.alloc_id={box['ID']}"
             ids = subprocess.run(["docker", "ps", "-q", "--filter", label], capture_output=True, text=True, check=True)
             shown = subprocess.run(
-                ["docker", "inspect", "-f", "{{.State.Pid}}", *ids.stdout.split()], capture_output=True, text=True, check=True
+                ["docker", "inspect", "-f", "{{.State.Pid}}", *ids.stdout.split()],
+                capture_output=True,
+                text=True,
+                check=True,
             )
             found[box["ID"]] = (ids.stdout, int(shown.stdout))
         return found

@@ -16,7 +16,10 @@ from .conftest import AgentProcess, Agents, a_job, until
 def refused(agent: AgentProcess) -> str:
     """Start an agent that must not start; what it says."""
     done = subprocess.run(
-        [sys.executable, "-m", "rove", "agent", "-config", str(agent.config)], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "rove", "agent", "-config", str(agent.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 1, done
@@ -52,7 +55,7 @@ def test_an_unwritable_data_dir_is_named(agents: Agents) -> None:
 
 
 def test_unknown_options_are_refused_with_a_hint(agents: Agents) -> None:
-    agent = agents.both(config="datacentre = \"x\"\n")
+    agent = agents.both(config='datacentre = "x"\n')
     said = refused(agent)
     assert "datacentre" in said
     assert "datacenter" in said
@@ -97,10 +100,7 @@ def test_dev_leaves_nothing_behind(agents: Agents) -> None:
     agent.register(a_job("ends", "exec sleep 987654"))
     agent.wait_running("ends", 1)
     assert agent.terminate() == 0
-    sleeping = [
-        entry for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and b"987654" in _command(entry)
-    ]
+    sleeping = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and b"987654" in _command(entry)]
     assert sleeping == []
 
 

@@ -21,7 +21,9 @@ def bad(**changes: Any) -> dict[str, Any]:
     group, task = job["TaskGroups"][0], job["TaskGroups"][0]["Tasks"][0]
     for key, value in changes.items():
         where, _, name = key.partition("__")
-        {"job": job, "group": group, "task": task, "resources": task["Resources"], "config": task["Config"]}[where][name] = value
+        {"job": job, "group": group, "task": task, "resources": task["Resources"], "config": task["Config"]}[where][
+            name
+        ] = value
     return job
 
 
@@ -42,10 +44,12 @@ CASES = {
     "two tasks of one name": (bad(group__Tasks=[bad()["TaskGroups"][0]["Tasks"][0]] * 2), "main"),
     "two groups of one name": (bad(job__TaskGroups=[bad()["TaskGroups"][0]] * 2), "group"),
     "one static port twice": (
-        bad(group__Networks=[{"ReservedPorts": [port("a", 8080), port("b", 8080)]}]), "8080",
+        bad(group__Networks=[{"ReservedPorts": [port("a", 8080), port("b", 8080)]}]),
+        "8080",
     ),
     "a bad regular expression": (
-        bad(job__Constraints=[{"LTarget": "${attr.kernel.name}", "RTarget": "(", "Operand": "regexp"}]), "(",
+        bad(job__Constraints=[{"LTarget": "${attr.kernel.name}", "RTarget": "(", "Operand": "regexp"}]),
+        "(",
     ),
     "unknown namespace": (bad(job__Namespace="nowhere"), "nowhere"),
     "unknown node pool": (bad(job__NodePool="nowhere"), "nowhere"),
@@ -86,8 +90,15 @@ def test_all_errors_come_at_once(shared_server: AgentProcess) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"not json", 400), (b"[]", 400), (b"{}", 400), (b'{"Job": 7}', 400), (b'{"Job": {"ID": 7}}', 400),
-        (b'{"Job": {"ID": "x", "TaskGroups": "y"}}', 400), (b"\xff\xfe", 400), (b"[" * 100_000, 400), (b"", 400),
+        (b"not json", 400),
+        (b"[]", 400),
+        (b"{}", 400),
+        (b'{"Job": 7}', 400),
+        (b'{"Job": {"ID": 7}}', 400),
+        (b'{"Job": {"ID": "x", "TaskGroups": "y"}}', 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400),
+        (b"", 400),
         (b'{"Job": {"ID": "' + b"x" * (17 * 1024 * 1024) + b'"}}', 413),
     ],
     ids=["text", "list", "empty", "number", "id", "groups", "utf8", "nested", "nothing", "large"],
@@ -105,8 +116,15 @@ def test_bodies_that_are_no_jobs(shared_server: AgentProcess, body: bytes, statu
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/job/none", "/v1/allocation/00000000-0000-0000-0000-000000000000", "/v1/allocation/xyz", "/v1/node/none",
-        "/v1/evaluation/none", "/v1/job/a%2Fb", "/v1/job/a%00b", "/v1/job/a%0Ab", "/v1/deployment/none",
+        "/v1/job/none",
+        "/v1/allocation/00000000-0000-0000-0000-000000000000",
+        "/v1/allocation/xyz",
+        "/v1/node/none",
+        "/v1/evaluation/none",
+        "/v1/job/a%2Fb",
+        "/v1/job/a%00b",
+        "/v1/job/a%0Ab",
+        "/v1/deployment/none",
         "/v1/client/fs/ls/00000000-0000-0000-0000-000000000000",
     ],
 )
@@ -135,7 +153,10 @@ def test_a_syntax_error_is_shown_where_it_is(shared_server: AgentProcess, tmp_pa
     ("text", "words"),
     [
         ('job "x" {\n  gruop "g" {\n  }\n}\n', ["gruop", "group", ":2:"]),
-        ('job "x" {\n  group "g" {\n    task "t" {\n      drvier = "docker"\n    }\n  }\n}\n', ["drvier", "driver", ":4:"]),
+        (
+            'job "x" {\n  group "g" {\n    task "t" {\n      drvier = "docker"\n    }\n  }\n}\n',
+            ["drvier", "driver", ":4:"],
+        ),
         ('job "x" {\n  group "g" {\n    count = "many"\n  }\n}\n', ["count", ":3:"]),
     ],
 )
@@ -151,7 +172,9 @@ def test_misspelt_names_get_a_hint(shared_server: AgentProcess, tmp_path: Path, 
 def test_a_missing_image_fails_the_task_with_its_name(agents: Agents, docker_engine: str) -> None:
     agent = agents.dev().start()
     agent.wait_nodes()
-    job = a_job("img", "", RestartPolicy={"Attempts": 0, "Mode": "fail"}, ReschedulePolicy={"Attempts": 0, "Unlimited": False})
+    job = a_job(
+        "img", "", RestartPolicy={"Attempts": 0, "Mode": "fail"}, ReschedulePolicy={"Attempts": 0, "Unlimited": False}
+    )
     task = job["TaskGroups"][0]["Tasks"][0]
     task["Driver"], task["Config"] = "docker", {"image": "127.0.0.1:1/no/such:1"}
     agent.register(job)

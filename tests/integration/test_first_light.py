@@ -93,7 +93,9 @@ def test_the_web_service_answers_on_its_mapped_port(agents: Agents, busybox_imag
 
     shown = subprocess.run(
         ["docker", "ps", "--filter", f"label=com.hashicorp.nomad.alloc_id={stub['ID']}", "--format", "{{.Labels}}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "group=webserver" in shown.stdout
 
@@ -114,7 +116,8 @@ def test_a_task_that_fails_is_restarted_and_then_replaced(agents: Agents) -> Non
     agent = agents.dev().start()
     agent.wait_nodes()
     job = a_job(
-        "flaky", "exit 3",
+        "flaky",
+        "exit 3",
         RestartPolicy={"Attempts": 1, "Interval": 60_000_000_000, "Delay": 50_000_000, "Mode": "fail"},
         ReschedulePolicy={"Unlimited": True, "Delay": 5_000_000_000, "DelayFunction": "constant", "MaxDelay": 0},
     )
@@ -200,8 +203,12 @@ def test_the_demo_runs(tmp_path: Path) -> None:
 
     port = free_ports(1)[0]
     done = subprocess.run(
-        [sys.executable, "scripts/demo.py", "--once", "--port", str(port)], cwd=REPOSITORY, capture_output=True, text=True,
-        timeout=110, check=False,
+        [sys.executable, "scripts/demo.py", "--once", "--port", str(port)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "my_service started with: --arg1=test1 --arg2=test2" in done.stdout

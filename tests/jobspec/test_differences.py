@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from rove.jobspec import annotate, diff_jobs, spec_changed
+from rove.errors import RoveError
+from rove.jobspec import (
+    annotate,
+    canonicalize,
+    decode_api_job,
+    diff_jobs,
+    job_to_api,
+    parse_job,
+    spec_changed,
+)
 from rove.structs.job import Job, JobStatus, JobVersionTag
 from rove.structs.plan import DesiredUpdates
 
@@ -143,6 +154,34 @@ def test_lists_in_another_order_show_what_they_hold(make_job: Make) -> None:
     diff = diff_jobs(make_job(job='datacenters = ["a", "b"]'), make_job(job='datacenters = ["b", "a"]'))
     assert {field["Type"] for field in diff["Objects"][0]["Fields"]} == {"None"}
     assert diff["Type"] == "Edited"
+
+
+def test_an_entry_without_a_value_is_seen_to_come_and_go(make_job: Make) -> None:
+    empty = make_job(task='env { A = "" }')
+    assert task_of(diff_jobs(make_job(), empty))["Fields"][0]["Type"] == "Added"
+    assert task_of(diff_jobs(empty, make_job()))["Fields"][0]["Type"] == "Deleted"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_diff_shows_a_change_exactly_when_there_is_one(seed: int, corpus: list[Path]) -> None:
+    rng = random.Random(seed)
+    jobs = [canonicalize(parse_job(file.read_text()).api) for file in rng.sample(corpus, 8)]
+    seen = {True: 0, False: 0}
+    for _ in range(60):
+        old = rng.choice(jobs)
+        api = job_to_api(old)
+        group = rng.choice(api["TaskGroups"])
+        target = rng.choice([group, *group["Tasks"], group["RestartPolicy"], *group["Services"], *group["Networks"]])
+        key = rng.choice(sorted(target))
+        target[key] = rng.choice([target[key], 7, "other", True, [], {}, {"k": "v"}, None])
+        try:
+            new = canonicalize(decode_api_job(api))
+        except RoveError:
+            continue
+        seen[spec_changed(old, new)] += 1
+        assert (diff_jobs(old, new)["Type"] == "Edited") == spec_changed(old, new), key
+    assert seen[True]
+    assert seen[False]
 
 
 # -- is it the same job? -----------------------------------------------------------------------------

@@ -46,3 +46,13 @@ def test_adding_twice_changes_nothing_and_the_result_is_valid(make_job: Make) ->
     once = add_implied_constraints(make_job(group='network { mode = "bridge" }\nservice {}'))
     assert add_implied_constraints(once) is once
     assert validate(once) == []
+
+
+def test_transparent_proxies_and_secret_plugins(make_job: Make) -> None:
+    proxy = "connect {\n sidecar_service {\n proxy {\n transparent_proxy {}\n }\n }\n}"
+    job = make_job(
+        group=f'service {{\n name = "s"\n {proxy}\n}}', task='secret "a" {\n provider = "aws"\n path = "x"\n}'
+    )
+    found = implied(job)
+    assert "${attr.plugins.cni.version.consul-cni} semver >= 1.4.2" in found
+    assert "${attr.plugins.secrets.aws.version} is_set" in found

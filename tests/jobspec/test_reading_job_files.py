@@ -281,3 +281,10 @@ def test_a_header_may_be_one_text(job_text: Callable[..., str]) -> None:
     group = 'service {\n name = "s"\n check {\n type = "http"\n header { X = "a" }\n }\n}'
     check = parse_job(job_text(group=group)).api["TaskGroups"][0]["Services"][0]["Checks"][0]
     assert check["Header"] == {"X": ["a"]}
+
+
+def test_bytes_are_read_as_utf8_and_what_is_not_is_shown() -> None:
+    assert parse_job('job "größe" {}\n'.encode()).api["ID"] == "größe"
+    with pytest.raises(JobFileError) as caught:
+        parse_job(b'job "j" {\n meta { a = "\xff" }\n}\n', filename="w.hcl")
+    assert "w.hcl:2:14" in str(caught.value)

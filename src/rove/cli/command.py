@@ -267,7 +267,34 @@ def command(name: str = "", **settings: Any) -> Callable[[Callable[..., Any]], C
 
 
 option = click.option
-argument = click.argument
+
+COMPLETED_BY = {
+    "JOB": "jobs", "ALLOC": "allocs", "NODE": "nodes", "EVALUATION": "evals", "DEPLOYMENT": "deployment",
+    "NAMESPACE": "namespaces",
+}  # fmt: skip
+"""What an argument of that name is, in the words of the search endpoint; the shell completes it."""
+
+
+def argument(name: str, *, metavar: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A plain argument. One whose metavar names a kind of thing is completed by the shell."""
+    context = COMPLETED_BY.get(metavar.strip("[].").removesuffix("..."))
+    if context:
+
+        def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+            return _completions(ctx, context, incomplete)
+
+        settings["shell_complete"] = complete
+    return click.argument(name, metavar=metavar, **settings)
+
+
+def _completions(ctx: click.Context, context: str, incomplete: str) -> list[str]:
+    """Ids that begin so. A shell that waits for completion is not told of failures."""
+    app = ctx.find_object(App) or App()
+    try:
+        found = app.client().search.prefix(incomplete, context=context) or {}
+    except RoveError:
+        return []
+    return list((found.get("Matches") or {}).get(context) or [])
 
 
 def switch(name: str, help: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

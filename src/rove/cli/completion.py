@@ -14,7 +14,7 @@ HOW = {
 
 
 @command()
-@argument("shell", type=click.Choice(sorted(HOW)))
+@argument("shell", metavar="SHELL", type=click.Choice(sorted(HOW)))
 def completion(shell: str) -> None:
     """Print the completion script of a SHELL: bash, zsh or fish.
 

@@ -312,7 +312,7 @@ class Client:
 
     def _remove_orphans(self, wanted: set[str]) -> None:
         """Nothing lives here that nobody owns: runners, directories and tasks that the full list lacks."""
-        found = set(self.runners)
+        found = set(self.runners) | self.state.alloc_ids()
         for folder in (self.settings.alloc_path, self.settings.state_path / "tasks"):
             with contextlib.suppress(OSError), os.scandir(folder) as entries:
                 found.update(entry.name for entry in entries if not entry.name.startswith("."))

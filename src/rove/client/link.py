@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HEARTBEATS_PER_TTL = 3
 HEARTBEAT_MIN_S = 0.2
 RPC_PORT = 4647
+DIAL_TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class Dialer:
         self._next += 1
         if self._http is None:
             self._http = aiohttp.ClientSession()
-        return await dial(self._http, address if _has_port(address) else f"{address}:{RPC_PORT}")
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            return await dial(self._http, address if _has_port(address) else f"{address}:{RPC_PORT}")
 
     async def close(self) -> None:
         """Let go of the HTTP session."""

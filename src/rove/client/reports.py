@@ -32,6 +32,7 @@ class Reporter:
         self._sending: dict[str, AllocRunner | AllocUpdate] = {}
         self._wake = asyncio.Event()
         self._timer: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     def add(self, runner: AllocRunner, urgent: bool) -> None:
         """This allocation has something to report."""
@@ -79,6 +80,10 @@ class Reporter:
         self._wake.set()
 
     async def _send(self) -> bool:
+        async with self._one_at_a_time:
+            return await self._send_all()
+
+    async def _send_all(self) -> bool:
         while self._pending and (session := self._link.session) is not None:
             taken = dict(list(self._pending.items())[:BATCH_MAX])
             for alloc_id in taken:

@@ -130,6 +130,11 @@ class LocalState:
                 (self._allocs / name).unlink(missing_ok=True)
         return found
 
+    def alloc_ids(self) -> set[str]:
+        """Allocations of which any usable file is kept."""
+        names = os.listdir(self._allocs)
+        return {name.rsplit(".", 1)[0] for name in names if name.endswith((ALLOC, TASKS))}
+
     def record_of(self, alloc_id: str) -> AllocRecord | None:
         """The tasks' record alone, for an allocation whose own file was lost."""
         return self._read(alloc_id + TASKS, AllocRecord) if (self._allocs / (alloc_id + TASKS)).exists() else None

@@ -72,8 +72,7 @@ def _around_damage(connection: sqlite3.Connection, table: str) -> Iterator[Row |
         last = start
         try:
             for row in connection.execute(f"{SELECT} WHERE tab = ? AND key >= ? ORDER BY key", (table, start)):
-                if row[1] != last or last == start:
-                    yield row
+                yield row
                 last = row[1]
             return
         except (sqlite3.Error, UnicodeDecodeError) as error:

@@ -304,7 +304,10 @@ def _field_diffs(was: Mapping[str, str], now: Mapping[str, str], contextual: boo
     for name in sorted({*was, *now}):
         old, new = was.get(name, ""), now.get(name, "")
         if old == new:
-            if contextual:
+            if "[" in name and (name in was) != (name in now):
+                # an entry without a value came or went: that matters to what reads it
+                out.append(_field(ADDED if name in now else DELETED, name, old, new))
+            elif contextual:
                 out.append(_field(NONE, name, old, new))
         elif not old:
             out.append(_field(ADDED, name, old, new))

@@ -65,7 +65,7 @@ _CONTAINER: dict[str, Holds] = {
 DRIVERS: dict[str, DriverConfig] = {
     "raw_exec": DriverConfig({"command": _T, "args": _L, "work_dir": _T, **_CGROUPS}, (("command",),)),
     "exec": DriverConfig({"command": _T, "args": _L, **_CAPABILITIES, **_CGROUPS}, (("command",),)),
-    "docker": DriverConfig(_CONTAINER, (("image", "load"),)),
+    "docker": DriverConfig(_CONTAINER, (("image",),)),
     "podman": DriverConfig(
         {
             **_CONTAINER, "image_pull_timeout": _T, "socket": _T, "selinux_opts": _L, "tmpfs": _L, "userns": _T,

@@ -14,7 +14,7 @@ job "hello" {
 
       config {
         command = "python3"
-        args    = ["-m", "http.server", "${NOMAD_PORT_http}", "--bind", "127.0.0.1"]
+        args    = ["-m", "http.server", "${NOMAD_PORT_http}", "--bind", "${NOMAD_IP_http}"]
       }
 
       resources {
@@ -111,7 +111,7 @@ job "hello" {
 
       config {
         command = "python3"
-        args    = ["-m", "http.server", "${NOMAD_PORT_http}", "--bind", "127.0.0.1", "--directory", "local"]
+        args    = ["-m", "http.server", "${NOMAD_PORT_http}", "--bind", "${NOMAD_IP_http}", "--directory", "local"]
       }
 
       # A file made before the task starts, and again when what it reads changes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,12 @@ def _implied(group: TaskGroup, consul: bool, vault: bool) -> list[Constraint]:
     out += _for_services(services, consul)
     if any(network.mode == "bridge" for network in group.networks):
         out += [_semver(f"${{attr.plugins.cni.version.{name}}}", ">= 0.4.0") for name in _BRIDGE_PLUGINS]
+    if any(_is_transparent(service) for service in services):
+        out.append(_semver("${attr.plugins.cni.version.consul-cni}", ">= 1.4.2"))
+    providers = {secret.provider for task in group.tasks for secret in task.secrets} - {"", "nomad", "vault"}
+    out += [
+        Constraint(l_target=f"${{attr.plugins.secrets.{name}.version}}", operand="is_set") for name in sorted(providers)
+    ]
     signals = _signals(group)
     if signals:
         out.append(Constraint(l_target="${attr.os.signals}", operand="set_contains", r_target=",".join(signals)))
@@ -66,6 +73,13 @@ def _for_services(services: list[Service], consul: bool) -> list[Constraint]:
     if consul and len(nomad) < len(services):
         out.append(_semver("${attr.consul.version}", ">= 1.8.0"))
     return out
+
+
+def _is_transparent(service: Service) -> bool:
+    proxy: Any = service.connect
+    for key in ("SidecarService", "Proxy", "TransparentProxy"):
+        proxy = proxy.get(key) if isinstance(proxy, dict) else None
+    return proxy is not None
 
 
 def _signals(group: TaskGroup) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from rove.errors import RoveError
 
 from .decode import decode_root
-from .hcl import Body, Diagnostic, HclError, Range
+from .hcl import Diagnostic, HclError, Range
 from .problem import Problem
 from .reading import Reading, TooManyFindingsError
 
@@ -51,7 +51,7 @@ class ParsedJob:
 
 
 def parse_job(
-    text: str,
+    text: str | bytes,
     *,
     filename: str = "job.nomad.hcl",
     variables: Mapping[str, str] | None = None,
@@ -61,7 +61,7 @@ def parse_job(
     strict: bool = True,
     files: Any = None,
 ) -> ParsedJob:
-    """Read a job file: HCL2, or its JSON form when the first character is ``{``.
+    """Read a job file: HCL2, or its JSON form when the first character is ``{``. Bytes must be UTF-8.
 
     variables: values by name, as text. var_files: (filename, text) in order. env: only NOMAD_VAR_* counts.
     strict: a var file that sets an undeclared variable is an error. files: the HCL file functions, None for none.
@@ -69,6 +69,7 @@ def parse_job(
     Raises JobFileError with everything found.
     """
     from .hcl.module import evaluate_file
+    from .hcl.parser import parse
 
     if hcl1:
         raise RoveError(
@@ -76,15 +77,14 @@ def parse_job(
             why="the first version of the language is no longer supported for jobs",
             fix="leave the option out; most files are HCL2 already", status=400,
         )  # fmt: skip
-    is_json = text.lstrip()[:1] == "{"
     try:
-        body = _syntax(text, filename, is_json)
+        body = parse(text, filename)
         root = evaluate_file(
             body, variables=variables, var_files=var_files, env=env, strict=strict, files=files
         )  # fmt: skip
     except HclError as error:
         raise JobFileError(error.diagnostics, filename) from None
-    reading = Reading(is_json=is_json)
+    reading = Reading(is_json=body.json)
     reading.diagnostics += root.warnings
     api = None
     with suppress(TooManyFindingsError):
@@ -93,17 +93,6 @@ def parse_job(
         reading.diagnostics.sort(key=lambda each: each.range.start_offset if each.range else -1)
         raise JobFileError(reading.diagnostics, filename)
     return ParsedJob(api, reading.sources, reading.diagnostics)
-
-
-def _syntax(text: str, filename: str, is_json: bool) -> Body:
-    """The tree of a text. Each reader is imported only when it is needed: start-up time counts."""
-    if is_json:
-        from .hcl.json_form import parse_json
-
-        return parse_json(text, filename)
-    from .hcl.parser import parse
-
-    return parse(text, filename)
 
 
 def locate(parsed: ParsedJob, path: str) -> Range | None:

@@ -63,7 +63,9 @@ class TestContract(DriverContract):
 @pytest.fixture
 async def case(tmp_path: Path, busybox_image: str) -> AsyncIterator[DockerCase]:
     yield DockerCase(tmp_path, busybox_image)
-    left = subprocess.run(["docker", "ps", "-aq", "--filter", "label=io.rove.task"], capture_output=True, text=True, check=True)
+    left = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", "label=io.rove.task"], capture_output=True, text=True, check=True
+    )
     for container in left.stdout.split():
         subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
 
@@ -111,15 +113,24 @@ def unused_tcp_port() -> int:
 
 
 async def test_limits_labels_user_and_environment_reach_the_container(case: DockerCase, driver: DockerDriver) -> None:
-    config = case.shell("id -u; echo $COLOUR; " + RUN, labels=[{"group": "webserver", "com.hashicorp.nomad.alloc_id": "x"}])
+    config = case.shell(
+        "id -u; echo $COLOUR; " + RUN, labels=[{"group": "webserver", "com.hashicorp.nomad.alloc_id": "x"}]
+    )
     spec = task_spec(
-        case.base, config, env={"COLOUR": "blue"}, user="web",
+        case.base,
+        config,
+        env={"COLOUR": "blue"},
+        user="web",
         resources=AllocatedTask(
             cpu=AllocatedCpu(cpu_shares=250), memory=AllocatedMemory(memory_mb=20, memory_max_mb=40)
         ),
     )
     handle = await driver.start(spec, quiet)
-    await until(lambda: (spec.log_dir / "web.stdout.0").exists() and (spec.log_dir / "web.stdout.0").read_text() == "1000\nblue\n")
+    await until(
+        lambda: (
+            (spec.log_dir / "web.stdout.0").exists() and (spec.log_dir / "web.stdout.0").read_text() == "1000\nblue\n"
+        )
+    )
     assert inspect(handle, "{{.HostConfig.CpuShares}}") == "250"
     assert inspect(handle, "{{.HostConfig.Memory}}") == str(40 * 1024**2)
     assert inspect(handle, "{{.HostConfig.MemoryReservation}}") == str(20 * 1024**2)
@@ -154,7 +165,8 @@ async def test_volumes_and_mounts(case: DockerCase, driver: DockerDriver, tmp_pa
     outside.mkdir()
     (outside / "f").write_text("from the host\n")
     config = case.shell(
-        "cat /data/f; cat /again/f; touch /data/x; df /scratch | grep -c tmpfs", volumes=[f"{outside}:/data:ro"],
+        "cat /data/f; cat /again/f; touch /data/x; df /scratch | grep -c tmpfs",
+        volumes=[f"{outside}:/data:ro"],
         mount=[
             {"type": "bind", "source": str(outside), "target": "/again", "readonly": True},
             {"type": "tmpfs", "target": "/scratch", "tmpfs_options": [{"size": 1000000}]},
@@ -171,8 +183,11 @@ async def test_volumes_and_mounts(case: DockerCase, driver: DockerDriver, tmp_pa
 async def test_volumes_of_the_host_need_the_nodes_leave(case: DockerCase, tmp_path: Path) -> None:
     strict = DockerDriver({})
     for config in (
-        {"volumes": ["/etc:/data"]}, {"volumes": ["../../../etc:/data"]},
-        {"mount": [{"type": "bind", "source": "/etc", "target": "/data"}]}, {"privileged": True}, {"cap_add": ["sys_admin"]},
+        {"volumes": ["/etc:/data"]},
+        {"volumes": ["../../../etc:/data"]},
+        {"mount": [{"type": "bind", "source": "/etc", "target": "/data"}]},
+        {"privileged": True},
+        {"cap_add": ["sys_admin"]},
     ):
         with pytest.raises(DriverError, match="not allowed|leads out"):
             await strict.start(task_spec(case.base, case.shell("exit 0", **config)), quiet)
@@ -240,8 +255,10 @@ async def test_no_engine_is_said_plainly(tmp_path: Path) -> None:
 
 
 async def test_output_is_whole_over_a_change_of_agents(case: DockerCase) -> None:
-    script = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; done; touch /local/half; " \
+    script = (
+        "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; done; touch /local/half; "
         "while [ ! -e /local/go ]; do sleep 0.05; done; while [ $i -lt 800 ]; do i=$((i+1)); echo line $i; done"
+    )
     first = case.driver()
     spec = task_spec(case.base, case.shell(script))
     handle = await first.start(spec, quiet)

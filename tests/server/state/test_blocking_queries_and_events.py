@@ -74,6 +74,21 @@ async def test_a_report_wakes_only_those_who_look_at_that_allocation(store: Stor
     ]  # fmt: skip
 
 
+async def test_what_happens_elsewhere_leaves_the_index_of_a_key_alone(store: Store) -> None:
+    first, second = await a_cluster(store)
+    await store.commit(PutJob(job=a_job("db"), evaluation=an_evaluation("e2", "db")))
+    await place(store, N2, evaluation="e2", job="db")
+    keys: list[WatchKey] = [
+        ("alloc", second), ("allocs.job", "default", "db"), ("allocs.node", N2), ("allocs.eval", an_id("e2")),
+        ("job", "default", "db"), ("job.summary", "default", "db"), ("evals.job", "default", "db"), ("node", N2),
+    ]  # fmt: skip
+    before = [store.snapshot().last_index(key) for key in keys]
+    await store.commit(UpdateAllocs(updates=(a_report(first, AllocStatus.FAILED),), node_id=N1))
+    await store.commit(SetNodeStatus(node_id=N1, status=NodeStatus.DOWN))
+    await store.commit(StopJob(namespace="default", job_id="web", evaluation=an_evaluation("e3")))
+    assert [store.snapshot().last_index(key) for key in keys] == before
+
+
 async def test_a_registration_wakes_those_who_look_at_jobs_and_evaluations(store: Store) -> None:
     await a_cluster(store)
     keys: list[WatchKey] = [

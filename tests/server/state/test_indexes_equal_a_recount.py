@@ -385,6 +385,8 @@ def what_people_see(tables: Tables) -> dict[str, Any]:
         "kept": dict(tables.kept_counts),
         "latest": [snapshot.latest_deployment(*job.key) for job in jobs],
         "used": used,
+        "count": snapshot.alloc_count(),
+        "gone": {number: block.gone for number, block in tables.blocks.items()},
         "moved": {name: set(refs) for name, refs in tables.moved_of_evaluation.items()},
         "tallies": {
             key: msgspec.structs.replace(tally, modify_index=0, groups={})

@@ -206,7 +206,7 @@ def failed(deployment: Deployment, job: Job | None, stable: Job | None, why: str
     way back is left to a person.
     """
     if not any(group.auto_revert for group in deployment.task_groups.values()):
-        return Decision(status=DeploymentStatus.FAILED, description=f"failed: {why}")
+        return Decision(status=DeploymentStatus.FAILED, description=why)
     target = stable if job is not None and stable is not None and spec_changed(job, stable) else None
     if stable is None:
         after = "there is no stable version to go back to"
@@ -216,7 +216,7 @@ def failed(deployment: Deployment, job: Job | None, stable: Job | None, why: str
         after = f"the job goes back to stable version {stable.version}"
     return Decision(
         status=DeploymentStatus.FAILED,
-        description=f"failed: {why}; {after}",
+        description=f"{why}; {after}",
         revert=None if target is None else as_new(target, job),
         reverted_version=None if target is None else target.version,
     )

@@ -203,7 +203,7 @@ class Deployments:
             return []
         told[deployment_id] = progress
         if decision.status is not None:
-            log.info("deployment %s of job %s %s", deployment.id, deployment.job_id, decision.description)
+            log.info("deployment %s of job %s failed: %s", deployment.id, deployment.job_id, decision.description)
         return carried_out(head, deployment, decision, core.evaluation_for(deployment, job, self._ids.uuid(), now))
 
     def _of_interest(self, head: Snapshot, deployment: Deployment, watched: _Watched) -> list[Allocation]:

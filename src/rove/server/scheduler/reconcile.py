@@ -43,7 +43,8 @@ class Context:
     job: Job
     evaluation: Evaluation
     deployment: Deployment | None
-    cancelled_id: str
+    former: Deployment | None
+    """The newest deployment, if it is not the one that governs."""
     now: float
     node_of: NodeOf
     fits_in_place: FitsInPlace
@@ -90,7 +91,7 @@ def reconcile(
         return result
     followups = Followups(evaluation, job, now, new_id)
     context = Context(
-        job, evaluation, governing, cancellations[0].deployment_id if cancellations else "", now, node_of,
+        job, evaluation, governing, deployment if governing is None else None, now, node_of,
         fits_in_place, followups,
     )  # fmt: skip
     result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
@@ -256,7 +257,12 @@ class _Group:
     def _end_stale_canaries(self) -> None:
         """Take live canaries out of the pool, and stop those whose roll-out is over without promotion."""
         deployment = self.context.deployment
-        ended = {self.context.cancelled_id} - {""}
+        ended = set()
+        former = self.context.former
+        if former is not None and former.status is not DeploymentStatus.SUCCESSFUL:
+            before = former.task_groups.get(self.group.name)
+            if before is not None and not before.promoted:
+                ended.add(former.id)
         if deployment is not None and self.failed and not (self.state and self.state.promoted):
             ended.add(deployment.id)
         for condition in (self.sorted.kept, self.sorted.migrate, self.sorted.lost, self.sorted.expired):
@@ -508,15 +514,16 @@ class _Group:
     def _fill_with_older(self, names: NameIndex, pool: list[Allocation], spare: int) -> None:
         """While a roll-out is held, missing copies are made of the version that the others run."""
         name = self.group.name
+        known = [*pool, *self.sorted.lost, *self.sorted.expired]
         older = Counter(
             alloc.job_version
-            for alloc in pool
+            for alloc in known
             if alloc.job is not None and not is_of(alloc, self.job) and self.context.differs(alloc.job, name)
         )
         if not older or self.paused:
             return
         version = older.most_common(1)[0][0]
-        job = next(alloc.job for alloc in pool if alloc.job_version == version and alloc.job is not None)
+        job = next(alloc.job for alloc in known if alloc.job_version == version and alloc.job is not None)
         group = job.group(self.group.name)
         wanted = min(spare, (group.count if group else 0) - len(pool) - self.filled)
         self.out.requests += [Request(index, job) for index in names.take(max(wanted, 0))]

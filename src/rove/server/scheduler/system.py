@@ -48,7 +48,7 @@ def reconcile_system(
     governing, cancellations = current(deployment, job)
     followups = Followups(evaluation, job, now, new_id)
     context = Context(
-        job, evaluation, governing, cancellations[0].deployment_id if cancellations else "", now, node_of,
+        job, evaluation, governing, deployment if governing is None else None, now, node_of,
         fits_in_place, followups,
     )  # fmt: skip
     result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
