@@ -201,7 +201,10 @@ def test_the_source_of_a_job_is_printed(cluster: Any, answers: Any, rove: Any) -
     assert cluster.sent("GET", "/v1/job/web/submission").params["version"] == "3"
     assert rove("job", "inspect", "-hcl", "-with-vars", "web").out == '# -var n=3\n# m = 4\njob "web" {}\n'
     cluster.on("GET /v1/job/web/submission", answers.Answer("none", status=404))
-    assert "is not kept" in rove("job", "inspect", "-hcl", "web").err
+    cluster.on("GET /v1/job/web/versions", {"Versions": [cluster.routes["GET /v1/job/web"]]})
+    written = rove("job", "inspect", "-hcl", "web").out
+    assert written.startswith("# Written from the job")
+    assert 'task "server" {' in written
 
 
 def test_a_run_is_dispatched_with_payload_and_meta(cluster: Any, transcript: Any, tmp_path: Path) -> None:

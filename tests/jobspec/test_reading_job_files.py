@@ -288,3 +288,14 @@ def test_bytes_are_read_as_utf8_and_what_is_not_is_shown() -> None:
     with pytest.raises(JobFileError) as caught:
         parse_job(b'job "j" {\n meta { a = "\xff" }\n}\n', filename="w.hcl")
     assert "w.hcl:2:14" in str(caught.value)
+
+
+def test_problems_are_found_where_the_file_has_another_shape_than_the_job() -> None:
+    text = (
+        'job "j" {\n task "a" {\n driver = "nope"\n identity { name = "x" }\n'
+        ' identity { ttl = "1h" }\n config {}\n }\n}\n'
+    )
+    parsed = parse_job(text, filename="w.hcl")
+    shown = render_problems(parsed, validate(canonicalize(parsed.api)))
+    assert "w.hcl:3:11: " in shown
+    assert "w.hcl:5:19: " in shown

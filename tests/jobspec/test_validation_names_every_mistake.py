@@ -233,11 +233,11 @@ RULES: list[tuple[dict[str, str], str, str]] = [
      f"{T} > artifact > options > checksum", 'did you mean "sha256"'),
     ({"task": 'artifact {\n source = "https://x/y"\n options { checksum = "md5:123445555555555" }\n}'},
      f"{T} > artifact > options > checksum", "32 hexadecimal digits; this has 15"),
-    ({"task": 'identity {\n name = "a"\n filepath = "x"\n}'}, f"{T} > identity[2] > filepath", "file = true"),
+    ({"task": 'identity {\n name = "a"\n filepath = "x"\n}'}, f'{T} > identity "a" > filepath', "file = true"),
     ({"task": 'identity {\n name = "a"\n file = true\n filepath = "../x"\n}'},
-     f"{T} > identity[2] > filepath", "outside"),
-    ({"task": 'identity { ttl = "1h" }'}, f"{T} > identity > ttl", "no ttl"),
-    ({"task": 'identity {\n name = "a"\n change_mode = "reload"\n}'}, f"{T} > identity[2] > change_mode", "restart"),
+     f'{T} > identity "a" > filepath', "outside"),
+    ({"task": 'identity { ttl = "1h" }'}, f'{T} > identity "default" > ttl', "no ttl"),
+    ({"task": 'identity {\n name = "a"\n change_mode = "reload"\n}'}, f'{T} > identity "a" > change_mode', "restart"),
     ({"task": 'identity { name = "a" }\nidentity { name = "a" }'}, f'{T} > identity "a"', "more than one"),
     ({"task": 'dispatch_payload { file = "x" }'}, f"{T} > dispatch_payload", "parameterized"),
     ({"type": "batch", "job": "parameterized {}", "task": 'dispatch_payload { file = "../x" }'},
@@ -444,3 +444,12 @@ def test_a_config_of_unknown_names_is_cut_short(api_job: Callable[..., Any]) -> 
     body = api_job()
     body["TaskGroups"][0]["Tasks"][0]["Config"] = {f"option{number}": 1 for number in range(10_000)}
     assert len(validate(canonicalize(body))) == 20
+
+
+def test_names_that_would_disturb_a_terminal_are_shown_as_dots(api_job: Callable[..., Any]) -> None:
+    body = api_job(ID="a\x1b[31m", Type="service")
+    body["TaskGroups"][0]["Name"] = "g\nx"
+    body["TaskGroups"][0]["Tasks"][0]["Driver"] = "d\x1b[0m\n"
+    found = validate(canonicalize(body))
+    assert len(found) == 3
+    assert all(str(each).isprintable() for each in found)

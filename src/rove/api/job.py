@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from rove import jobspec
 from rove.errors import BadRequestError
+from rove.jobspec import launch_times
 from rove.structs.alloc import Allocation, AllocMetric, AllocStub
 from rove.structs.base import ZERO_TIME, Noun, from_unix
 from rove.structs.deployment import Deployment
@@ -140,14 +140,10 @@ def plan_reply(given: Submitted, planned: Planned, now: float) -> PlanReply:
 
 def next_launch(job: Job, now: float) -> datetime:
     """When a periodic job is launched next, by its own zone's wall clock; the zero time for other jobs."""
-    periodic = job.periodic
-    if periodic is None or not periodic.enabled:
+    if job.periodic is None or not job.periodic.enabled:
         return ZERO_TIME
-    zone = ZoneInfo(periodic.time_zone or "UTC")
-    wall = from_unix(now).astimezone(zone).replace(tzinfo=None)
-    lines = periodic.specs or (periodic.spec,)
-    coming = [found for line in lines if (found := jobspec.parse_cron(line).next_after(wall)) is not None]
-    return min(coming).replace(tzinfo=zone) if coming else ZERO_TIME
+    coming = launch_times.next_launch(job.periodic, now)
+    return ZERO_TIME if coming is None else from_unix(coming).astimezone(launch_times.zone_of(job.periodic.time_zone))
 
 
 async def evaluate(call: Call) -> Reply:

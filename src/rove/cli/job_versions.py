@@ -58,10 +58,14 @@ def _print_source(app: App, job_id: str, version: int | None, with_vars: bool) -
     try:
         found = app.client().jobs.submission(job_id, number)
     except NotFoundError:
-        raise NotFoundError(
-            "job.no_source", f'the source of job "{job_id}", version {number}, is not kept',
-            "it was submitted without one", "leave -hcl out to see the job as JSON",
-        ) from None  # fmt: skip
+        found = {"Format": "json"}
+    if found.get("Format") == "json" or not found.get("Source"):
+        # Submitted as JSON, by another client, or too long to be kept: write the file anew.
+        from rove.jobspec import job_to_hcl
+
+        click.echo(f"# Written from the job: version {number} was not submitted as HCL.")
+        click.echo(job_to_hcl(_version(app, job_id, number)).rstrip("\n"))
+        return
     if with_vars:
         for name, value in sorted((found.get("VariableFlags") or {}).items()):
             click.echo(f"# -var {name}={value}")

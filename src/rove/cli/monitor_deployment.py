@@ -31,6 +31,14 @@ def follow(app: App, deployment_id: str, verbose: bool = False) -> bool:
 
 def _to_the_end(app: App, deployment_id: str, verbose: bool) -> Json:
     screen = _Screen(app)
+    try:
+        return _watch(app, deployment_id, verbose, screen)
+    finally:
+        # Also on Ctrl-C: the live display hides the cursor.
+        screen.done()
+
+
+def _watch(app: App, deployment_id: str, verbose: bool, screen: _Screen) -> Json:
     index, told, failures = 0, "", 0
     while True:
         try:
@@ -48,7 +56,6 @@ def _to_the_end(app: App, deployment_id: str, verbose: bool) -> Json:
             screen.show(found, verbose)
             told = text
         if found["Status"] not in ACTIVE:
-            screen.done()
             return found
         if reply.index <= index:
             # No index, no blocking: never ask in a busy loop.

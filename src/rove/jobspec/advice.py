@@ -5,7 +5,7 @@ from __future__ import annotations
 from rove.structs.job import Job, JobType, TaskGroup
 
 from .places import nth
-from .problem import join
+from .problem import clean, join
 
 _DEPRECATED = ("stop_after_client_disconnect", "max_client_disconnect", "prevent_reschedule_on_lost")
 
@@ -22,7 +22,7 @@ def warnings(job: Job) -> list[str]:
         _update_advice(job, group, path, found)
         _deprecated(group, path, found)
         _tasks(group, path, found)
-    return found
+    return [clean(line) for line in found]
 
 
 def _update_advice(job: Job, group: TaskGroup, path: str, found: list[str]) -> None:

@@ -14,6 +14,7 @@ from rove.errors import BadRequestError
 from rove.structs.job import Job, MigrateStrategy, ReschedulePolicy
 
 from .durations import INT64_MAX, parse_duration
+from .problem import clean
 from .schema import JOB, Attr, Body, Kind
 
 DEPTH_MAX = 200
@@ -55,7 +56,7 @@ def _reason(error: Exception) -> str:
 
 
 def _wrong(path: str, wanted: str, value: Any) -> BadRequestError:
-    where = path or "the body"
+    where = clean(path[:200]) or "the body"
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     found = names.get(type(value), "a number")
     return BadRequestError("job.type", f"{where} has the wrong type", why=f"{wanted} was expected, {found} was sent")
@@ -191,7 +192,9 @@ def _read_free(value: Any, path: str) -> Any:
 
 def _check_free(value: Any, path: str, depth: int) -> None:
     if depth > DEPTH_MAX:
-        raise BadRequestError("job.depth", f"{path} is nested too deeply", why=f"{DEPTH_MAX} levels are the limit")
+        raise BadRequestError(
+            "job.depth", f"{clean(path[:200])} is nested too deeply", why=f"{DEPTH_MAX} levels are the limit"
+        )
     kind = type(value)
     if kind is dict:
         for item in value.values():

@@ -16,7 +16,7 @@ from rove.structs.base import HOUR, MINUTE, SECOND
 from rove.structs.job import Job, JobType
 
 from .drivers import settle_config
-from .problem import did_you_mean, quoted
+from .problem import clean, did_you_mean, quoted
 
 Api = dict[str, Any]
 
@@ -88,7 +88,7 @@ def _refuse_type(job: Api, kind: Any) -> None:
     known = [each.value for each in JobType]
     text = f'type: "{kind}" is not a type of job; these are {quoted(known)}{did_you_mean(str(kind), known)}'
     others = validate(canonicalize({**job, "Type": "service"}))
-    raise InvalidJobError(str(job.get("ID") or ""), [text, *(str(each) for each in others)])
+    raise InvalidJobError(str(job.get("ID") or ""), [clean(text), *(str(each) for each in others)])
 
 
 def _settle_job(job: Api, kind: str) -> None:

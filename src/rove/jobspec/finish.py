@@ -7,6 +7,7 @@ from typing import Any
 
 from rove.structs.base import SECOND
 
+from .places import nth
 from .reading import Place
 from .schema import GROUP
 from .values import to_text
@@ -84,6 +85,9 @@ def _finish_task(out: Api, extra: Api, place: Place) -> None:
     """The first identity without a name, or called "default", is the task's own."""
     identities = out["Identities"]
     if identities:
+        for at, each in enumerate(identities):
+            name = each["Name"] or "default"
+            place.reading.alias(f"{place.path} > {nth('identity', at)}", f'{place.path} > identity "{name}"')
         own = next((each for each in identities if each["Name"] in (None, "", "default")), None)
         if own is not None:
             out["Identity"] = own
@@ -116,6 +120,7 @@ def _finish_job_extra(out: Api, extra: Api, place: Place) -> None:
     for task in extra.get("task", ()):
         group = GROUP.blank.copy()
         group["Name"], group["Tasks"] = task["Name"], [task]
+        place.reading.alias(f'task "{task["Name"]}"', f'group "{task["Name"]}" > task "{task["Name"]}"')
         groups.append(group)
     if groups:
         out["TaskGroups"] = [*groups, *(out["TaskGroups"] or ())]

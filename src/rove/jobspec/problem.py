@@ -22,6 +22,13 @@ class Problem(NamedTuple):
         return f"{self.path}: {self.text}" if self.path else self.text
 
 
+def clean(text: str) -> str:
+    """The text with anything that could disturb a terminal or a log line made a dot."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "·" for char in text)
+
+
 def join(path: str, part: str) -> str:
     """`part` below `path`."""
     return f"{path} > {part}" if path else part

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from .hcl import Diagnostic, Range
-from .problem import join
+from .problem import clean, join
 
 FINDINGS_MAX = 50
 
@@ -68,12 +68,19 @@ class Reading:
         """Keep a finding. Raises TooManyFindingsError when there are so many that more would help nobody."""
         if len(self.diagnostics) >= FINDINGS_MAX:
             raise TooManyFindingsError
-        self.diagnostics.append(Diagnostic("error", text, "", where))
+        self.diagnostics.append(Diagnostic("error", clean(text), "", where))
+
+    def alias(self, path: str, other: str) -> None:
+        """What stands at `path` is also called `other`: where the job's form differs from the file's."""
+        below = f"{path} > "
+        for place, where in list(self.sources.items()):
+            if place == path or place.startswith(below):
+                self.sources.setdefault(other + place[len(path) :], where)
 
     def warn(self, text: str, where: Range) -> None:
         """Keep a finding that does not stop the job."""
         if len(self.diagnostics) < FINDINGS_MAX:
-            self.diagnostics.append(Diagnostic("warning", text, "", where))
+            self.diagnostics.append(Diagnostic("warning", clean(text), "", where))
 
 
 class Place:

@@ -20,7 +20,7 @@ from rove.structs.job import (
 from .cron import CronError, parse_cron
 from .drivers import DRIVERS
 from .places import nth
-from .problem import Problem, join
+from .problem import Problem, clean, join
 from .rules import (
     Problems,
     affinity_problems,
@@ -57,6 +57,10 @@ def validate(job: Job, *, drivers: Collection[str] | None = None) -> list[Proble
 
     drivers: names of the drivers that exist, for the check of `driver`; None for those Rove knows.
     """
+    return [Problem(clean(each.path), clean(each.text)) for each in _problems(job, drivers)]
+
+
+def _problems(job: Job, drivers: Collection[str] | None) -> Problems:
     found: Problems = []
     _identity(job, found)
     if not 1 <= job.priority <= 100:

@@ -216,10 +216,10 @@ def _mounts(group: TaskGroup, task: Task, path: str, found: Problems) -> None:
 def _identities(task: Task, path: str, found: Problems) -> None:
     own = [task.identity] if task.identity is not None else []
     repeated((each.name for each in (*own, *task.identities)), path, "identity", found)
-    for at, identity in enumerate((*own, *task.identities)):
-        _identity(identity, join(path, nth("identity", at)), found)
+    for identity in (*own, *task.identities):
+        _identity(identity, join(path, f'identity "{identity.name}"'), found)
     if task.identity is not None and task.identity.ttl:
-        found.append(Problem(join(path, "identity > ttl"), "the default identity has no ttl"))
+        found.append(Problem(join(path, f'identity "{task.identity.name}" > ttl'), "the default identity has no ttl"))
 
 
 def _identity(identity: WorkloadIdentity, path: str, found: Problems) -> None:

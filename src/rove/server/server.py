@@ -17,9 +17,11 @@ from rove.ports.transport import Pipe, Stream
 from rove.server.collection import core as collection
 from rove.server.collection.loop import Collection
 from rove.server.deployments import DeploymentChanged, Deployments, DeploymentVerbs
+from rove.server.drain import Drains
 from rove.server.evaluations.loop import Evaluations
 from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs
 from rove.server.nodes.loop import HeartbeatPolicy, Nodes
+from rove.server.periodic import Periodics
 from rove.server.state import (
     Committed,
     DeleteNodes,
@@ -33,7 +35,7 @@ from rove.structs.base import from_unix
 from rove.structs.evaluation import Trigger
 from rove.structs.job import Job, JobSubmission
 from rove.structs.messages import Kind
-from rove.structs.node import Eligibility, Node, NodeEvent, SchedulerConfiguration
+from rove.structs.node import DrainSpec, Eligibility, Node, NodeEvent, SchedulerConfiguration
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Server:
         self.jobs = Jobs(self.store, clock, ids, self._threads)
         self.deployments = Deployments(self.store, clock, ids)
         self._deployment_verbs = DeploymentVerbs(self.store, clock, ids)
+        self.drains = Drains(self.store, self.nodes, clock, ids)
+        self.periodics = Periodics(self.store, clock, ids)
         self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
 
     async def start(self) -> None:
@@ -91,11 +95,15 @@ class Server:
         self.nodes.start()
         self.evaluations.start()
         self.deployments.start()
+        self.drains.start()
+        self.periodics.start()
         self.collection.start()
 
     async def stop(self) -> None:
         """Stop the loops and close the state."""
         await self.collection.stop()
+        await self.periodics.stop()
+        await self.drains.stop()
         await self.deployments.stop()
         await self.evaluations.stop()
         await self.nodes.stop()
@@ -107,6 +115,8 @@ class Server:
         self.nodes.observe(committed)
         self.evaluations.observe(committed)
         self.deployments.observe(committed)
+        self.drains.observe(committed)
+        self.periodics.observe(committed)
 
     @property
     def is_leader(self) -> bool:
@@ -224,6 +234,10 @@ class Server:
             idempotency_token=idempotency_token,
         )
 
+    async def force_periodic(self, namespace: str, job_id: str) -> JobRegistered:
+        """Launch a periodic job now."""
+        return await self.periodics.force(namespace, job_id)
+
     async def stop_alloc(
         self, alloc_id: str, *, no_shutdown_delay: bool = False, reschedule: bool = False
     ) -> JobRegistered:
@@ -290,6 +304,17 @@ class Server:
             SetNodeEligibility(node_id=node.id, eligibility=eligibility, event=event, evaluations=evaluations)
         )
         return [evaluation.id for evaluation in evaluations], index
+
+    async def drain_node(
+        self,
+        node_id: str,
+        spec: DrainSpec | None,
+        *,
+        mark_eligible: bool = False,
+        meta: dict[str, str] | None = None,
+    ) -> tuple[list[str], int]:
+        """Start or change a drain, or end it (no spec). Returns the evaluations' ids and the index."""
+        return await self.drains.set_drain(node_id, spec, mark_eligible=mark_eligible, meta=meta)
 
     async def purge_node(self, node_id: str) -> tuple[list[str], int]:
         """Forget a node; what ran there is lost and replaced."""

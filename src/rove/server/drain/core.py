@@ -173,9 +173,9 @@ def is_leaving(alloc: Allocation) -> bool:
 
 def _counts(alloc: Allocation) -> bool:
     """True for a copy that serves: it runs, is found healthy, is wanted, and is none beyond the count."""
-    return (
-        alloc.client_status is AllocStatus.RUNNING and alloc.is_healthy and not alloc.is_canary and not is_leaving(alloc)
-    )
+    if alloc.is_canary or is_leaving(alloc):
+        return False
+    return alloc.client_status is AllocStatus.RUNNING and alloc.is_healthy
 
 
 def _is_given_up(alloc: Allocation, node: Node) -> bool:

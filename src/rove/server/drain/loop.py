@@ -65,14 +65,15 @@ class Drains:
                 self._forget(key[1]) if node is None else self._note(node)
                 if key[1] in self._draining:
                     self._wake.set()
-        if not self._draining or self._wake.is_set():
-            return
+        if self._draining and not self._wake.is_set() and self._concerns(committed):
+            self._wake.set()
+
+    def _concerns(self, committed: Committed) -> bool:
+        """True if what is on draining nodes, or a job of theirs, has changed."""
         if committed.alloc_nodes & self._draining.keys():
-            self._wake.set()
-        elif committed.alloc_nodes and any(("allocs.job", *key) in committed.touched for key in self._jobs):
-            self._wake.set()
-        elif any(key[0] == "job" and (key[1], key[2]) in self._jobs for key in committed.touched):
-            self._wake.set()
+            return True
+        kinds = ("job", "allocs.job")
+        return any(key[0] in kinds and (key[1], key[2]) in self._jobs for key in committed.touched)
 
     def _note(self, node: Node) -> None:
         strategy = node.drain_strategy
@@ -151,7 +152,7 @@ class Drains:
         """Until something changes or a deadline comes."""
         if not self._wake.is_set():
             due = min(self._deadlines.values(), default=None)
-            waiting = {asyncio.ensure_future(self._wake.wait())}
+            waiting: set[asyncio.Future[object]] = {asyncio.ensure_future(self._wake.wait())}
             if due is not None:
                 waiting.add(asyncio.ensure_future(self._clock.sleep(max(due - self._clock.monotonic(), 0.0))))
             try:
@@ -172,8 +173,8 @@ class Drains:
         if not drains:
             self._jobs = frozenset()
             return
+        self._jobs = _jobs_on(snapshot, drains)
         decision = await asyncio.to_thread(core.decide, drains, snapshot)
-        self._jobs = decision.jobs | _jobs_on(snapshot, drains)
         for drain in drains:
             if drain.is_due:
                 # Everything is marked now; what is left to do follows from changes.
@@ -190,9 +191,7 @@ class Drains:
         for key in sorted(decision.jobs):
             job = snapshot.job(*key)
             if job is not None:
-                evaluations.append(
-                    jobs.evaluation_of(job, Trigger.NODE_DRAIN, evaluation_id=self._ids.uuid(), now=now)
-                )
+                evaluations.append(jobs.evaluation_of(job, Trigger.NODE_DRAIN, evaluation_id=self._ids.uuid(), now=now))
         wish = DesiredTransition(migrate=True)
         transitions = dict.fromkeys(decision.leaving, wish)
         return [SetTransitions(transitions=transitions, evaluations=tuple(evaluations))]

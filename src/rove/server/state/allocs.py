@@ -407,7 +407,8 @@ def report(draft: Draft, update: AllocUpdate, node_id: str = "") -> bool:
 
 
 def _reported_health(draft: Draft, block: Block, old: AllocChange, update: AllocUpdate) -> AllocDeploymentStatus | None:
-    if update.healthy is None or not deployment_at(block, old):
+    """Health counts outside deployments too: a drain waits for replacements to be healthy."""
+    if update.healthy is None:
         return old.health
     if old.health is not None and old.health.healthy is update.healthy:
         return old.health

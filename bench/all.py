@@ -1,0 +1,39 @@
+"""All figures of the README: a table, and bench/out/bench.json. ``--quick`` takes fewer runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+from bench import first_light
+
+OUT = Path(__file__).parent / "out"
+
+
+def machine() -> dict[str, object]:
+    """What was measured on."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory_gib, 1), "python": platform.python_version(),
+        "kernel": platform.release(), "load_before": os.getloadavg()[0],
+    }
+
+
+def main() -> None:
+    """Measure and write."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--quick", action="store_true")
+    arguments = options.parse_args()
+    on = machine()
+    print(f"{on['cores']} cores, {on['memory_gib']} GiB, Python {on['python']}; load before: {on['load_before']:.1f}")
+    rows = first_light.run(arguments.quick)
+    OUT.mkdir(exist_ok=True)
+    (OUT / "bench.json").write_text(json.dumps({"machine": on, "quick": arguments.quick, "figures": rows}, indent=2))
+    print(f"written: {OUT / 'bench.json'}")
+
+
+if __name__ == "__main__":
+    main()
