@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from rove.sdk import AsyncClient, Client
 
 __version__ = "0.1.0"
+SPOKEN_VERSION = "1.9.0"
+"""The version of Nomad whose API and job files are matched; told where clients and constraints ask for one."""
 __all__ = ["AsyncClient", "Client", "__version__"]
 
 

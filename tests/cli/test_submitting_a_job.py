@@ -222,12 +222,12 @@ def test_a_job_without_a_task_is_not_valid(agent: Any, rove: Any, job_file: str)
 
 def test_an_example_is_written_once(rove: Any, job_file: str) -> None:
     assert rove("job", "init").code == 0
-    assert "job" in Path("example.rove.hcl").read_text()
+    assert "job" in Path("example.nomad.hcl").read_text()
     again = rove("init")
     assert again.code == 1
     assert "there is such a file already" in again.err
     assert rove("init", "-short", "other.hcl").code == 0
-    assert len(Path("other.hcl").read_text()) < len(Path("example.rove.hcl").read_text())
+    assert len(Path("other.hcl").read_text()) < len(Path("example.nomad.hcl").read_text())
     offline = {"ROVE_ADDR": "http://127.0.0.1:1"}
     assert rove("job", "validate", "other.hcl", env=offline).code == 0
-    assert rove("job", "validate", "example.rove.hcl", env=offline).code == 0
+    assert rove("job", "validate", "example.nomad.hcl", env=offline).code == 0

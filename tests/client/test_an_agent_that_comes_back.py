@@ -7,7 +7,8 @@ import asyncio
 import msgspec
 
 from rove.client.drivers.base import Exit
-from rove.structs.job import JobType
+from rove.client.state import LocalState
+from rove.structs.job import JobType, UpdateStrategy
 from rove.testing.node_agent import World, a_job, a_task, an_alloc, fast_restarts, until
 
 
@@ -224,3 +225,23 @@ async def test_an_end_that_the_server_has_heard_is_not_told_at_every_reconnect(w
     await world.server.send(other)
     await world.server.until_status(other, "running")
     assert [update.id for update in world.server.updates[told:] if update.id == alloc.id] == []
+
+
+async def test_a_deployment_that_began_just_before_the_agent_died_still_hears_of_health(world: World) -> None:
+    client = await world.agent()
+    update = UpdateStrategy(health_check="task_states", min_healthy_time=1_000_000, healthy_deadline=60_000_000_000)
+    alloc = an_alloc(a_job(update=update), deployment_id="d-1")
+    await world.server.send(alloc)
+    await until(lambda: world.server.newest.get(alloc.id) and world.server.newest[alloc.id].healthy)
+    record = client.runners[alloc.id].record
+    await world.kill(client)
+    state = LocalState(world.data_dir / "client")
+    state.open()
+    await state.save_alloc(msgspec.structs.replace(alloc, deployment_id="d-2", modify_index=20))
+    await state.save_record(alloc.id, record)
+    await state.close()
+    world.server.allocs[alloc.id] = msgspec.structs.replace(alloc, deployment_id="d-2", modify_index=20)
+    before = world.server.newest[alloc.id].healthy_time
+    await world.agent()
+    await until(lambda: world.server.newest[alloc.id].healthy and world.server.newest[alloc.id].healthy_time > before)
+    assert len(world.machine.starts) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rove.errors import BadRequestError
-from rove.jobspec import canonicalize, decode_api_job, job_to_api
+from rove.jobspec import canonicalize, decode_api_job, job_to_api, validate
 
 
 def test_keys_match_without_regard_to_case() -> None:
@@ -121,3 +121,37 @@ def test_decoding_leaves_the_body_as_it_was(api_job: Callable[..., Any]) -> None
     canonicalize(decode_api_job(body))
     canonicalize(body if "Update" not in body else {**body, "Update": None})
     assert json.dumps(body) == before
+
+
+def test_what_older_clients_send_is_read() -> None:
+    network = {
+        "Public": False,
+        "CIDR": "",
+        "ReservedPorts": None,
+        "DynamicPorts": [{"Label": "db", "Value": 0}],
+        "MBits": 10,
+    }
+    task = {
+        "Name": "redis", "Driver": "docker", "User": "", "Env": None, "Vault": None, "Templates": None,
+        "Config": {"image": "redis:7.2", "port_map": [{"db": 6379}]}, "KillTimeout": 5_000_000_000, "Leader": False,
+        "Services": [{"Id": "", "Name": "cache", "Tags": ["a"], "PortLabel": "db", "Checks": [
+            {"Id": "", "Name": "alive", "Type": "tcp", "Command": "", "Args": None, "Path": "", "Protocol": "",
+             "PortLabel": "", "Interval": 10_000_000_000, "Timeout": 2_000_000_000, "InitialStatus": ""}]}],
+        "Resources": {"CPU": 500, "MemoryMB": 256, "DiskMB": 0, "IOPS": 0, "Networks": [network]},
+    }  # fmt: skip
+    body = {
+        "ID": "example", "Type": "service", "Datacenters": ["dc1"], "Constraints": None, "Periodic": None,
+        "Payload": None,
+        "VaultToken": "", "Status": "", "StatusDescription": "", "CreateIndex": 0, "ModifyIndex": 0, "Meta": None,
+        "TaskGroups": [{"Name": "cache", "Count": 1, "Constraints": None, "Tasks": [task], "Meta": None,
+                        "EphemeralDisk": {"Sticky": False, "Migrate": False, "SizeMB": 300}}],
+        "Update": {"Stagger": 10_000_000_000, "MaxParallel": 1},
+    }  # fmt: skip
+    job = canonicalize(decode_api_job({"Job": body}))
+    assert validate(job) == []
+    assert [port.label for port in job.task_groups[0].networks[0].dynamic_ports] == ["db"]
+    assert job.task_groups[0].tasks[0].config["port_map"] == {"db": 6379}
+
+
+def test_the_status_a_client_sends_counts_for_nothing(api_job: Callable[..., Any]) -> None:
+    assert canonicalize(api_job(Status="splendid")).status == canonicalize(api_job(Status="")).status == "pending"

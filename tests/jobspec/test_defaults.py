@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rove.jobspec import canonicalize, job_to_api, parse_job
+from rove.jobspec import canonicalize, job_to_api, parse_job, validate
 from rove.structs.base import HOUR, MINUTE, SECOND
 from rove.structs.job import Job, JobType, MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy
 
@@ -223,3 +223,28 @@ def test_defaults_do_not_change_what_was_given_to_them() -> None:
     before = repr(stored)
     canonicalize(stored)
     assert repr(stored) == before
+
+
+def test_empty_words_of_clients_mean_the_default(api_job: Callable[..., Any]) -> None:
+    body = api_job(
+        Type="batch", Periodic={"Spec": "@daily", "TimeZone": "", "SpecType": ""}, ParameterizedJob={"Payload": ""}
+    )
+    group = body["TaskGroups"][0]
+    group.update(
+        RestartPolicy={"Mode": ""}, Disconnect={"Reconcile": ""}, Volumes={"v": {"Type": "host", "Source": "x"}}
+    )
+    group["Services"] = [{"Name": "", "Provider": "", "AddressMode": "", "Cluster": "", "OnUpdate": ""}]
+    group["Tasks"][0].update(
+        Templates=[
+            {"EmbeddedTmpl": "x", "DestPath": "x", "ChangeMode": "", "Perms": "", "LeftDelim": "", "RightDelim": ""}
+        ],
+        Artifacts=[{"GetterSource": "x", "GetterMode": "", "RelativeDest": ""}],
+        Vault={"Cluster": "", "ChangeMode": ""},
+        VolumeMounts=[{"Volume": "v", "Destination": "/v", "PropagationMode": ""}],
+    )
+    job = canonicalize(body)
+    assert validate(job) == []
+    assert job.periodic is not None
+    assert job.periodic.time_zone == "UTC"
+    assert job.task_groups[0].volumes["v"].name == "v"
+    assert job.task_groups[0].tasks[0].templates[0].left_delim == "{{"

@@ -32,7 +32,32 @@ RECORDING = HERE / "recorded.json"
 GO_LIBRARIES = Path("/usr/share/gocode")
 # Functions that job files have, but which are not part of Go's library.
 NOT_IN_GO = frozenset(
-    ["abspath", "base64decode", "base64encode", "basename", "bcrypt", "cidrhost", "cidrnetmask", "cidrsubnet", "cidrsubnets", "dirname", "file", "filebase64", "fileexists", "fileset", "index", "md5", "pathexpand", "rsadecrypt", "sha1", "sha256", "sha512", "urlencode", "uuidv4", "uuidv5"]
+    [
+        "abspath",
+        "base64decode",
+        "base64encode",
+        "basename",
+        "bcrypt",
+        "cidrhost",
+        "cidrnetmask",
+        "cidrsubnet",
+        "cidrsubnets",
+        "dirname",
+        "file",
+        "filebase64",
+        "fileexists",
+        "fileset",
+        "index",
+        "md5",
+        "pathexpand",
+        "rsadecrypt",
+        "sha1",
+        "sha256",
+        "sha512",
+        "urlencode",
+        "uuidv4",
+        "uuidv5",
+    ]
 )
 RECORDED_ANSWERS = "recorded"
 

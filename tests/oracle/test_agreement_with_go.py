@@ -24,7 +24,8 @@ def _differences(oracle: Any, ours: Any, mode: str, inputs: list[bytes], mine: A
             continue
         our_answer = mine(text)
         if ours.digest(our_answer) != theirs:
-            found.append(
+            shown = text[:3000].decode(errors="replace")
+            found.append(f"{shown}\n--- Go: {str(answer)[:600]}\n--- ours: {str(our_answer)[:600]}\n")
                 f"{text[:3000].decode(errors='replace')}\n--- Go: {str(answer)[:600]}\n--- ours: {str(our_answer)[:600]}\n"
             )
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from rove.errors import BadRequestError
 from rove.structs.alloc import Allocation, AllocStub
 from rove.structs.base import Noun
-from rove.structs.deployment import Deployment
+from rove.structs.deployment import Deployment, DeploymentWaits
 
 from .backend import Snapshot
 from .call import Call, Reply
@@ -127,6 +127,13 @@ async def set_health(call: Call) -> Reply:
     return _answer(done)
 
 
+async def explain(call: Call) -> Reply:
+    """What a deployment waits for, and until when."""
+    snapshot = call.store.snapshot()
+    known_deployment(snapshot, call.ids["deployment_id"])
+    return Reply(call.verb("explain_deployment")(call.ids["deployment_id"]), snapshot.index)
+
+
 def _existing(call: Call, in_body: str = "") -> str:
     deployment_id = call.ids["deployment_id"]
     if in_body and in_body != deployment_id:
@@ -190,6 +197,14 @@ ROUTES = (
         query=(*LISTING, *BLOCKING),
         answer=list[AllocStub],
         blocks_on=("deployment", "allocs"),
+    ),
+    Route(
+        methods=READ,
+        path="/v1/deployment/{deployment_id}/why",
+        handler=explain,
+        summary="What a deployment waits for (Rove's own)",
+        capability="read-job",
+        answer=DeploymentWaits,
     ),
     _verb("fail", fail, "End a deployment as failed"),
     _verb("pause", pause, "Pause or resume a deployment", PauseBody),

@@ -45,7 +45,7 @@ def _nobody(metric: Json) -> list[str]:
     lines = []
     pool = metric.get("NodePool")
     if pool and not metric.get("NodesInPool"):
-        lines.append(f'node pool "{pool}" holds no node')
+        lines.append(f'node pool "{pool}" has no node that is ready and eligible')
     available = metric.get("NodesAvailable") or {}
     lines += [f'datacenter "{dc}" has no node that is ready' for dc, count in sorted(available.items()) if not count]
     return lines or ["no node was ready to be looked at"]

@@ -9,7 +9,7 @@ import click
 from rove.cli.command import argument, command, switch
 from rove.errors import BadRequestError
 
-DEFAULT_NAME = "example.rove.hcl"
+DEFAULT_NAME = "example.nomad.hcl"
 
 
 @command()
@@ -17,7 +17,7 @@ DEFAULT_NAME = "example.rove.hcl"
 @switch("--short", "Without the explanations.")
 @switch("--connect", "Accepted for Nomad's sake.")
 def init(path: str, short: bool, connect: bool) -> None:
-    """Write an example job file, example.rove.hcl unless FILE is given."""
+    """Write an example job file, example.nomad.hcl unless FILE is given."""
     from rove import jobspec
 
     text = jobspec.EXAMPLE_JOB_SHORT if short else jobspec.EXAMPLE_JOB

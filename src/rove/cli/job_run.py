@@ -11,10 +11,11 @@ import click
 from rove.cli.app import App, current
 from rove.cli.command import argument, command, option, switch
 from rove.cli.jobfile import Given, JobFile, jobfile_options, read_job, warn
-from rove.cli.output import short
 from rove.errors import RoveError
 
 Json = dict[str, Any]
+
+EXIT_INTERRUPTED = 130
 
 
 @command()
@@ -62,7 +63,12 @@ def run(
     app.in_namespace(str(job.get("Namespace") or app.settings().namespace or "default"))
     if open_page:
         click.echo(f"Its page: {app.settings().address}/ui/jobs/{job['ID']}@{job.get('Namespace') or 'default'}")
-    sys.exit(_after(app, job, str(reply.get("EvalID") or ""), detach, verbose))
+    try:
+        code = _after(app, job, str(reply.get("EvalID") or ""), detach, verbose)
+    except KeyboardInterrupt:
+        click.echo(f"\nNo longer following. The job goes on: `rove job status {job['ID']}` shows it.")
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
 
 
 def _with_places(app: App, file: JobFile, vault_namespace: str | None, consul_namespace: str | None) -> Json:
@@ -108,8 +114,3 @@ def _tell_launch(app: App, job: Json) -> None:
         from rove.cli.output import stamp
 
         click.echo(f"Next launch: {stamp(launch)}")
-
-
-def registered(job_id: str, eval_id: str, verbose: bool) -> None:
-    """Two lines after a change that was not followed."""
-    click.echo(f'Job "{job_id}": evaluation "{short(eval_id, verbose)}"')

@@ -92,7 +92,8 @@ def _group(job: Json, group: Json, allocs: list[Json]) -> list[str]:
         lines.append(f"{_many(len(pending))} starting ({_last_event(pending[0])}).")
     if failed:
         newest = max(failed, key=lambda a: int(a.get("ModifyTime") or 0))
-        lines.append(f"{_many(len(failed))} failed; the newest, {short(newest['ID'])}: {_last_event(newest)}.")
+        many = "One has" if len(failed) == 1 else f"{len(failed)} have"
+        lines.append(f"{many} failed; the newest, {short(newest['ID'])}: {_last_event(newest)}.")
     if lost:
         lines.append(f"{_many(len(lost))} lost with the node.")
     return lines

@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130
 
 HELP = """Rove runs applications on a fleet of machines.
 
-Start with `rove agent -dev`, then `rove job init` and `rove job run example.rove.hcl`."""
+Start with `rove agent -dev`, then `rove job init` and `rove job run example.nomad.hcl`."""
 
 
 def root() -> Tree:

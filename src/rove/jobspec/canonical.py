@@ -13,7 +13,7 @@ import msgspec
 
 from rove.errors import BadRequestError, InvalidJobError
 from rove.structs.base import HOUR, MINUTE, SECOND
-from rove.structs.job import Job, JobType
+from rove.structs.job import Job, JobStatus, JobType
 
 from .drivers import settle_config
 from .problem import clean, did_you_mean, quoted
@@ -44,6 +44,7 @@ RESCHEDULE: dict[str, Api] = {
 }  # fmt: skip
 _JOB_UPDATE_KEYS = ("Stagger", "MaxParallel")
 _DEFAULT_AUDIENCE = ["nomadproject.io"]
+_STATUSES = frozenset(each.value for each in JobStatus)
 _TYPES = frozenset(each.value for each in JobType)
 ROLLING = ("service", "system")
 
@@ -96,11 +97,14 @@ def _settle_job(job: Api, kind: str) -> None:
         job["ID"] = job.get("Name", "")
     if not job.get("Name"):
         job["Name"] = job["ID"]
-    for key in ("Region", "Namespace", "NodePool"):
-        if job.get(key) == "":
-            del job[key]
+    _drop_empty(job, "Region", "Namespace", "NodePool")
+    _drop_empty(job.get("Periodic"), "TimeZone", "SpecType")
+    _drop_empty(job.get("ParameterizedJob"), "Payload")
     if not job.get("Datacenters"):
         job["Datacenters"] = ["*"]
+    if job.get("Status") not in _STATUSES:
+        # the server's own word; clients send back what they like
+        job.pop("Status", None)
     if job.get("Priority") == 0:
         del job["Priority"]
     for each in job.get("Constraints", ()):
@@ -128,6 +132,13 @@ def _outer_update(update: Api | None) -> Api | None:
     if update.get("HealthCheck") == "":
         return {key: update[key] for key in _JOB_UPDATE_KEYS if key in update}
     return update
+
+
+def _drop_empty(block: Api | None, *keys: str) -> None:
+    """An empty text where a word is wanted means that nothing was said."""
+    for key in keys:
+        if block and block.get(key) == "":
+            del block[key]
 
 
 def _settle_operand(each: Api) -> None:
@@ -158,6 +169,8 @@ def _settle_group(group: Api, job: Api, kind: str, outer: Mapping[str, Api | Non
             group[key] = value
     if rolling:
         _settle_deadline(group["Update"], outer["Update"], given)
+    _drop_empty(group.get("Disconnect"), "Reconcile")
+    _drop_empty(group.get("RestartPolicy"), "Mode")
     group["RestartPolicy"] = {**RESTART[kind], **group.get("RestartPolicy", {})}
     for each in (*group.get("Constraints", ()), *group.get("Affinities", ())):
         _settle_operand(each)
@@ -249,9 +262,10 @@ def _settle_task(task: Api, group: Api, job: Api) -> None:
         name = f"{job['Name']}-{group.get('Name', '')}-{task.get('Name', '')}"
         _settle_service(service, name, job, group, task.get("Name", ""))
     if "Vault" in task:
+        _drop_empty(task["Vault"], "Cluster", "ChangeMode")
         _settle_signal(task["Vault"])
-        if not task["Vault"].get("Cluster", "x"):
-            del task["Vault"]["Cluster"]
+    for mount in task.get("VolumeMounts", ()):
+        _drop_empty(mount, "PropagationMode")
     _settle_identities(task)
     for policy in task.get("ScalingPolicies", ()):
         if not policy.get("Target"):
@@ -267,12 +281,12 @@ def _settle_signal(block: Api, mode: str = "restart") -> None:
 
 
 def _settle_template(template: Api) -> None:
-    if not template.get("ChangeMode", "x"):
-        del template["ChangeMode"]
+    _drop_empty(template, "ChangeMode", "Perms", "LeftDelim", "RightDelim")
     _settle_signal(template)
 
 
 def _settle_artifact(artifact: Api) -> None:
+    _drop_empty(artifact, "GetterMode")
     if artifact.get("RelativeDest"):
         return
     artifact["RelativeDest"] = "local/"
@@ -297,9 +311,7 @@ def _settle_service(service: Api, name: str, job: Api, group: Api, task: str) ->
         for word, value in words.items():
             name = name.replace(word, value)
     service["Name"] = name
-    for key in ("Provider", "AddressMode", "Cluster", "OnUpdate"):
-        if service.get(key) == "":
-            del service[key]
+    _drop_empty(service, "Provider", "AddressMode", "Cluster", "OnUpdate")
     shared = service.get("CheckRestart")
     for check in service.get("Checks", ()):
         if not check.get("Name"):

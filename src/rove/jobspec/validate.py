@@ -19,7 +19,6 @@ from rove.structs.job import (
 
 from .cron import CronError, parse_cron
 from .drivers import DRIVERS
-from .places import nth
 from .problem import Problem, clean, join
 from .rules import (
     Problems,
@@ -32,7 +31,7 @@ from .rules import (
     word,
 )
 from .validate_network import network_problems, volume_problems
-from .validate_service import service_problems
+from .validate_service import services_problems
 from .validate_task import task_problems
 
 PROBLEMS_MAX = 200
@@ -213,8 +212,7 @@ def _group(job: Job, group: TaskGroup, path: str, found: Problems) -> None:
         found.append(Problem(join(path, "ephemeral_disk > size"), "no machine has a disk of that size"))
     network_problems(group, path, found)
     volume_problems(group, path, found)
-    for at, service in enumerate(group.services):
-        service_problems(group, None, service, join(path, nth("service", at)), found)
+    services_problems(group, None, group.services, path, found)
     _scaling(job, group, join(path, "scaling"), found)
 
 

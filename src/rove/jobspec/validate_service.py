@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from rove.structs.base import SECOND
 from rove.structs.job import Service, ServiceCheck, Task, TaskGroup
 
@@ -11,12 +13,24 @@ from .rules import DNS_NAME, Problems, at_least, is_late, word
 from .validate_network import port_labels
 
 ON_UPDATE = ("require_healthy", "ignore_warnings", "ignore")
+NAMES_SHOWN = 10
+Labels = Set[str]
 CHECK_TYPES = ("http", "tcp", "script", "grpc")
 NOMAD_CHECK_TYPES = ("http", "tcp")
 
 
-def service_problems(group: TaskGroup, task: Task | None, service: Service, path: str, found: Problems) -> None:
-    """One service of a group, or of a task when `task` is given."""
+def services_problems(
+    group: TaskGroup, task: Task | None, services: tuple[Service, ...], path: str, found: Problems
+) -> None:
+    """The services of a group, or of a task when `task` is given."""
+    if not services:
+        return
+    labels = port_labels(group)
+    for at, service in enumerate(services):
+        _service(group, task, service, labels, join(path, nth("service", at)), found)
+
+
+def _service(group: TaskGroup, task: Task | None, service: Service, labels: Labels, path: str, found: Problems) -> None:
     if not is_late(service.name) and not DNS_NAME.fullmatch(service.name):
         text = f'"{service.name[:80]}" is not a service name: 1 to 63 letters, digits and dashes'
         found.append(Problem(join(path, "name"), text))
@@ -24,7 +38,7 @@ def service_problems(group: TaskGroup, task: Task | None, service: Service, path
     modes = ("auto", "host", "driver", "alloc", "alloc_ipv6")
     word(service.address_mode, modes, join(path, "address_mode"), found)
     word(service.on_update, ON_UPDATE, join(path, "on_update"), found)
-    _port(group, service.port_label, join(path, "port"), found)
+    _port(labels, service.port_label, join(path, "port"), found)
     if service.connect is not None and service.provider == "nomad":
         found.append(Problem(join(path, "connect"), "connect works with the consul provider only"))
     if service.address and service.address_mode not in ("auto",):
@@ -34,24 +48,25 @@ def service_problems(group: TaskGroup, task: Task | None, service: Service, path
     if service.check_restart is not None:
         at_least(service.check_restart.limit, 0, join(path, "check_restart > limit"), "this cannot be negative", found)
     for at, check in enumerate(service.checks):
-        _check(group, task, service, check, join(path, nth("check", at)), found)
+        _check(group, task, service, check, labels, join(path, nth("check", at)), found)
 
 
-def _port(group: TaskGroup, label: str, path: str, found: Problems) -> None:
-    if not label or is_late(label) or label in port_labels(group):
+def _port(labels: Labels, label: str, path: str, found: Problems) -> None:
+    if not label or is_late(label) or label in labels:
         return
     if label.isdecimal():
         if not 1 <= int(label[:10]) <= 65_535:
             found.append(Problem(path, f"a port is 1 to 65535; this is {label[:20]}"))
         return
-    known = sorted(port_labels(group))
-    names = f"its ports are {', '.join(known)}" if known else "it has no ports"
+    known = sorted(labels)
+    names = f"its ports are {', '.join(known[:NAMES_SHOWN])}" if known else "it has no ports"
     found.append(Problem(path, f'the group has no port "{label[:80]}"; {names}'))
 
 
 def _check(
-    group: TaskGroup, task: Task | None, service: Service, check: ServiceCheck, path: str, found: Problems
-) -> None:
+    group: TaskGroup, task: Task | None, service: Service, check: ServiceCheck, labels: Labels, path: str,
+    found: Problems,
+) -> None:  # fmt: skip
     types = NOMAD_CHECK_TYPES if service.provider == "nomad" else CHECK_TYPES
     if not check.type:
         found.append(Problem(path, f"a check needs a type: {', '.join(types)}"))
@@ -69,7 +84,7 @@ def _check(
         _script(group, task, service, check, path, found)
     elif check.type in CHECK_TYPES and not check.port_label and not service.port_label and not check.expose:
         found.append(Problem(path, f"a {check.type} check needs a port, its own or its service's"))
-    _port(group, check.port_label, join(path, "port"), found)
+    _port(labels, check.port_label, join(path, "port"), found)
     if check.protocol:
         word(check.protocol, ("http", "https"), join(path, "protocol"), found)
     if check.initial_status:

@@ -21,7 +21,7 @@ from .rules import (
     repeated,
     word,
 )
-from .validate_service import service_problems
+from .validate_service import services_problems
 
 CPU_MAX = 10_000_000
 """MHz; a thousand cores of 10 GHz."""
@@ -48,8 +48,7 @@ def task_problems(job: Job, group: TaskGroup, task: Task, path: str, drivers: Co
     _templates(task, path, found)
     for at, artifact in enumerate(task.artifacts):
         _artifact(artifact, join(path, nth("artifact", at)), found)
-    for at, service in enumerate(task.services):
-        service_problems(group, task, service, join(path, nth("service", at)), found)
+    services_problems(group, task, task.services, path, found)
     _mounts(group, task, path, found)
     _identities(task, path, found)
     _extras(job, task, path, found)

@@ -75,7 +75,8 @@ class AsyncClient(Resources[Awaitable[Any], AsyncIterator[bytes]]):
         try:
             async with self.session().request(
                 req.method, self.url(req), data=req.payload(), headers=headers_of(self.settings, req),
-                timeout=aiohttp.ClientTimeout(total=timeout_s), allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                allow_redirects=False, server_hostname=self.settings.tls_server_name or None,
             ) as response:  # fmt: skip
                 return reply_of(req, response.status, response.headers, await response.read())
         except TimeoutError:
@@ -89,7 +90,7 @@ class AsyncClient(Resources[Awaitable[Any], AsyncIterator[bytes]]):
             async with self.session().request(
                 req.method, self.url(req), headers=headers_of(self.settings, req),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90),
-                allow_redirects=False,
+                allow_redirects=False, server_hostname=self.settings.tls_server_name or None,
             ) as response:  # fmt: skip
                 if response.status >= 300:
                     raise error_of(response.status, await response.text(errors="replace"))

@@ -171,9 +171,7 @@ def _connect(endpoint: Endpoint, settings: Settings, timeout_s: float) -> HTTPCo
         return _UnixConnection(endpoint.socket_path, timeout_s)
     if not endpoint.secure:
         return HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_s)
-    from http.client import HTTPSConnection
-
-    return HTTPSConnection(endpoint.host, endpoint.port, timeout=timeout_s, context=tls_context(settings))
+    return _TlsConnection(endpoint, settings, timeout_s)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
@@ -182,7 +180,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
 
     from rove.errors import BadRequestError
 
-    context = ssl.create_default_context(cafile=settings.ca_cert or None, capath=settings.ca_path or None)
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_cert or None, capath=settings.ca_path or None)
+    except (OSError, ssl.SSLError) as error:
+        raise BadRequestError(
+            "client.bad_authority", f'the authorities in "{settings.ca_cert or settings.ca_path}" cannot be used',
+            str(error), "name a PEM file with -ca-cert, or a folder of them with -ca-path",
+        ) from None  # fmt: skip
     if settings.tls_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -195,6 +199,24 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
                 str(error), "name a PEM file with -client-cert and its key with -client-key",
             ) from None  # fmt: skip
     return context
+
+
+class _TlsConnection(HTTPConnection):
+    """HTTP over TLS, where the certificate may bear another name than the address."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings, timeout_s: float) -> None:
+        super().__init__(endpoint.host, endpoint.port, timeout=timeout_s)
+        self._context = tls_context(settings)
+        self._name = settings.tls_server_name or endpoint.host
+
+    def connect(self) -> None:
+        """Open the connection and shake hands."""
+        super().connect()
+        try:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
+        except BaseException:
+            self.close()
+            raise
 
 
 class _UnixConnection(HTTPConnection):

@@ -51,7 +51,10 @@ async def execute(
     req = request("GET", "client", "allocation", alloc_id, "exec", params={**params, "namespace": namespace})
     try:
         async with client.session().ws_connect(
-            client.url(req), headers=headers_of(client.settings, req), max_msg_size=MAX_FRAME, autoping=True
+            client.url(req),
+            headers=headers_of(client.settings, req),
+            max_msg_size=MAX_FRAME,
+            server_hostname=client.settings.tls_server_name or None,
         ) as socket:
             sending = [
                 asyncio.create_task(_send(socket, inputs)),

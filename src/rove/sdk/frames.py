@@ -32,7 +32,7 @@ class FrameReader:
                 continue
             try:
                 value, at = self._decoder.raw_decode(self._text, at)
-            except ValueError:
+            except (ValueError, RecursionError):
                 if self._text[at] != "{" or len(self._text) - at > MAX_PENDING:
                     raise UnavailableError(
                         "client.bad_stream", "the stream broke off", self._text[at : at + 500].strip()
@@ -68,4 +68,7 @@ def data_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes that file and log frames carry."""
     for frame in frames_of(pieces):
         if data := frame.get("Data"):
-            yield b64decode(data)
+            try:
+                yield b64decode(data)
+            except (ValueError, TypeError):
+                raise UnavailableError("client.bad_stream", "the stream broke off", "a frame is damaged") from None

@@ -151,7 +151,7 @@ def _decoded(req: Request, body: bytes) -> Any:
         return None
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnavailableError(
             "client.not_json", f"the answer to {req.method} {req.path} is not JSON", str(error),
             "check that the address is that of a Rove agent, not of a proxy or another service",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rove import SPOKEN_VERSION
 from rove.engine import Engine, Leadership
 from rove.errors import BadRequestError, NotFoundError
 from rove.ports import Clock, Ids
@@ -32,6 +33,7 @@ from rove.server.state import (
 )
 from rove.structs.alloc import DesiredTransition
 from rove.structs.base import from_unix
+from rove.structs.deployment import DeploymentWaits
 from rove.structs.evaluation import Trigger
 from rove.structs.job import Job, JobSubmission
 from rove.structs.messages import Kind
@@ -274,6 +276,10 @@ class Server:
         """Say by hand which allocations of a deployment are healthy."""
         return await self._deployment_verbs.set_health(deployment_id, healthy, unhealthy)
 
+    def explain_deployment(self, deployment_id: str) -> DeploymentWaits:
+        """What a deployment waits for, and until when."""
+        return self._deployment_verbs.explain(deployment_id)
+
     # -- nodes
 
     async def evaluate_node(self, node_id: str) -> tuple[list[str], int]:
@@ -370,7 +376,7 @@ class Server:
                     "role": "nomad",
                     "region": self.region,
                     "dc": self.settings.datacenter,
-                    "build": "1.9.0",
+                    "build": SPOKEN_VERSION,
                     "port": port,
                     "bootstrap": "1",
                     "id": self.name,

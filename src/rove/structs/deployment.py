@@ -76,3 +76,27 @@ class Deployment(Noun, frozen=True, kw_only=True):
     def requires_promotion(self) -> bool:
         """True while a group waits for its canaries to be promoted."""
         return any(group.desired_canaries > 0 and not group.promoted for group in self.task_groups.values())
+
+
+class Waiting(Noun, frozen=True, kw_only=True):
+    """One thing that a deployment waits for.
+
+    kind: "health", "reschedule", "capacity", "promotion", "resume", "gate", "placement" or "version". text: for people.
+    until: when it is decided at the latest, 0 if nobody knows.
+    """
+
+    kind: str
+    text: str
+    group: str = ""
+    alloc_ids: tuple[str, ...] = ()
+    until: UnixNs = 0
+
+
+class DeploymentWaits(Noun, frozen=True, kw_only=True):
+    """Why a deployment has not ended. fails_at: when it fails if nothing moves, 0 for never."""
+
+    id: str
+    status: DeploymentStatus
+    status_description: str = ""
+    waiting_for: tuple[Waiting, ...] = ()
+    fails_at: UnixNs = 0

@@ -1,6 +1,6 @@
 """A small cluster within the process: the real server on a memory engine, and nodes that play scripts.
 
-Runs in virtual time (`virtual_time.virtually`), so an hour of a roll-out takes milliseconds:
+Runs in virtual time (`simulation.virtually`), so an hour of a roll-out takes milliseconds:
 
     @virtually
     async def test_a_copy_that_fails_is_replaced() -> None:
@@ -22,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from rove.engine.memory import MemoryEngine
-from rove.ports.transport import MemoryPipe, Router, Session, memory_pipes
+from rove.ports.transport import Router, Session, memory_pipes
 from rove.server.jobs import JobRegistered
 from rove.server.server import Server, ServerSettings
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate, Desired, TaskState, TaskStatus
@@ -38,11 +38,13 @@ from rove.structs.messages import (
     Kind,
     RegisterReply,
     RegisterRequest,
+    job_ref,
 )
 from rove.structs.node import Node
 
 from .builders import a_node
-from .virtual_time import SeededIds, VirtualClock
+from .simulation import SeededIds
+from .virtual_time import VirtualClock
 
 PATIENCE_S = 3600.0
 """Virtual seconds that `until` waits."""
@@ -197,7 +199,7 @@ class Cluster:
         """Deployments and allocations as text, for failures of tests."""
         snapshot = self.server.store.snapshot()
         lines = [
-            f"{d.job_id} v{d.job_version} {d.status}: {d.status_description} {msgspec.json.encode(d.task_groups).decode()}"
+            f"{d.job_id} v{d.job_version} {d.status}: {d.status_description} {d.task_groups}"
             for d in snapshot.deployments()
         ]
         for a in snapshot.allocs():
@@ -258,9 +260,8 @@ class SimulatedNode:
                 await session.call(Kind.NODE_HEARTBEAT, Heartbeat(), HeartbeatReply)
 
     async def _changed(self, session: Session, message: AllocsChanged) -> Empty:
-        jobs = {key: job for key, job in message.jobs.items()}
         for lean in message.allocations:
-            job = next((job for job in jobs.values() if job.id == lean.job_id and job.version == lean.job_version), None)
+            job = message.jobs.get(job_ref(lean.namespace, lean.job_id, lean.job_version))
             alloc = msgspec.structs.replace(lean, job=job)
             play = self._plays.get(alloc.id)
             if play is None:
@@ -393,6 +394,3 @@ class _Play:
             sequence=self._sequence,
         )
         self._node._spawn(self._node.report(update))
-
-
-__all__ = ["Behaviour", "Cluster", "MemoryPipe", "Script", "SimulatedNode"]

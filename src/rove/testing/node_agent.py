@@ -14,6 +14,8 @@ from rove.client.client import Client
 from rove.client.drivers.base import Driver
 from rove.client.drivers.mock import Machine, MockDriver
 from rove.client.settings import ClientSettings
+from rove.client.taskrunner.loop import Offload
+from rove.ports import Clock
 from rove.ports.real import RealClock, RealIds
 from rove.ports.transport import Pipe, Router, Session, Stream, memory_pipes
 from rove.structs.alloc import Allocation, AllocUpdate, Desired
@@ -70,11 +72,11 @@ def an_alloc(job: Job, number: int = 0, **fields: Any) -> Allocation:
     return Allocation(**{**defaults, **fields})
 
 
-async def until(condition: Callable[[], Any], what: str = "") -> None:
+async def until(condition: Callable[[], Any], deadline_s: float = DEADLINE_S, every_s: float = 0.002) -> None:
     """Wait until the condition holds; the deadline is generous, since machines are slow."""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(deadline_s):
         while not condition():
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(every_s)
 
 
 class FakeServer:
@@ -194,8 +196,10 @@ async def fake_fingerprint(settings: ClientSettings, drivers: Mapping[str, Drive
 class World:
     """A server, a machine, and agents that come and go on it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock: Clock | None = None, offload: Offload = asyncio.to_thread) -> None:
         self.server = FakeServer()
+        self.clock = clock or RealClock()
+        self._offload = offload
         self.machine = Machine()
         self.data_dir = data_dir
         self.agents: list[Client] = []
@@ -206,9 +210,9 @@ class World:
             "data_dir": self.data_dir, "reconnect_min_s": 0.01, "reconnect_max_s": 0.05, "gc_interval_s": 3600.0,
             "update_batch_s": 0.01,
         }  # fmt: skip
-        driver = MockDriver(RealClock(), self.machine)
+        driver = MockDriver(self.clock, self.machine)
         client = Client(
-            ClientSettings(**{**defaults, **settings}), clock=RealClock(), ids=RealIds(),
+            ClientSettings(**{**defaults, **settings}), clock=self.clock, ids=RealIds(), offload=self._offload,
             drivers={"mock_driver": driver}, fingerprint=fake_fingerprint, connect=self.server.connect,
         )  # fmt: skip
         self.agents.append(client)

@@ -1,116 +1,72 @@
-"""Time that jumps: an event loop on which waiting costs nothing.
+"""An event loop whose time is a number: when nothing is ready it jumps to the next timer.
 
-When every task waits, the clock goes to the next moment at which one of them wants to be woken. Work handed
-to executors is done on the spot, so that a run is the same each time. For code whose only outside world is
-the loop: no sockets, no threads, no processes.
+Code under it must not use threads or sockets; it sees hours pass in milliseconds, and the same order each run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import random
 import selectors
-import uuid
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-EPOCH = 1_800_000_000.0
-"""What the virtual clock shows at the start, in seconds since the epoch."""
+START = 1_700_000_000.0
+"""Seconds since the epoch at which virtual time begins."""
 
 
-class NothingHappensError(Exception):
-    """Every task waits for something that nobody will ever do."""
+class _Jumping(selectors.SelectSelector):
+    """Waits by moving the clock."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
-    """Instead of waiting for the time-out, tells the loop that it has passed."""
-
-    jump: Callable[[float], None]
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        if ready:
-            return ready
+    def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise NothingHappensError("every task waits, and no timer is set")
-        if timeout > 0:
-            self.jump(timeout)
-        return ready
+            raise RuntimeError("nothing is scheduled and nothing is ready: the code under test would wait for ever")
+        self.now += max(timeout, 0.0)
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop with its own time, in seconds from 0."""
+    """The loop. `time` is virtual."""
 
     def __init__(self) -> None:
-        self._now = 0.0
-        selector = _JumpingSelector()
-        selector.jump = self._jump
-        super().__init__(selector)
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
 
     def time(self) -> float:
-        """The virtual time."""
-        return self._now
-
-    def _jump(self, seconds: float) -> None:
-        self._now += seconds
-
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """Call `func` now, on the spot."""
-        done: asyncio.Future[T] = self.create_future()
-        try:
-            done.set_result(func(*args))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+        """Virtual seconds since the loop was made."""
+        return self._jumping.now
 
 
 class VirtualClock:
-    """A `Clock` that shows the running loop's time. Has to be used on a `VirtualLoop`."""
+    """The clock port under a `VirtualLoop`. offset: added to `now`, to set the wall clock."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return EPOCH + asyncio.get_running_loop().time()
+        return START + self.offset + asyncio.get_running_loop().time()
 
     def monotonic(self) -> float:
-        """Seconds since the loop began."""
+        """Seconds since the loop was made."""
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that long; costs nothing."""
+        """Wait that long, virtually."""
         await asyncio.sleep(seconds)
 
 
-class SeededIds:
-    """An `Ids` that gives the same ids in the same order for the same seed."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)
-
-    def uuid(self) -> str:
-        """A UUID in text form."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-
-    def random_bytes(self, count: int) -> bytes:
-        """That many bytes."""
-        return self._random.randbytes(count)
+async def in_place(call: Any, *arguments: Any, **options: Any) -> Any:
+    """Stands in for `asyncio.to_thread`: runs the call at once."""
+    return call(*arguments, **options)
 
 
-def run_virtually(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in virtual time."""
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
-
-
-def virtually(story: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of an async function: it runs in virtual time."""
-
-    @functools.wraps(story)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        run_virtually(story(*args, **kwargs))
-
-    return told
-

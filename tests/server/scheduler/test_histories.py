@@ -15,9 +15,11 @@ from rove.server.scheduler import schedule, verify
 from rove.structs.alloc import (
     Allocation,
     AllocDeploymentStatus,
+    AllocStateChange,
     AllocStatus,
     DesiredTransition,
 )
+from rove.structs.base import from_unix
 from rove.structs.deployment import DeploymentStatus
 from rove.structs.evaluation import Evaluation
 from rove.structs.job import DisconnectStrategy, Job
@@ -106,8 +108,9 @@ class World:
             self.put(allocs=[replace(alloc, desired_transition=DesiredTransition(migrate=True))])
 
     def silent_ones_return(self) -> None:
+        back_again = AllocStateChange(field=0, value="running", time=from_unix(self.now))
         back = [
-            replace(a, client_status=AllocStatus.RUNNING)
+            replace(a, client_status=AllocStatus.RUNNING, alloc_states=(*a.alloc_states, back_again))
             for a in self.view.allocs.values()
             if a.client_status is AllocStatus.UNKNOWN
             and not a.is_terminal

@@ -122,3 +122,12 @@ def test_a_dropped_copy_spares_its_victims(run: Run) -> None:
     assert not everything
     assert not kept.placements
     assert not kept.stops
+
+
+def test_a_victim_that_the_others_make_unnecessary_is_spared(run: Run) -> None:
+    small = a_job("small", priority=10, cpu=100, memory=10)
+    large = a_job("large", priority=20, cpu=900, memory=10)
+    allocs = [an_alloc(job, 0, id=job.id) for job in (small, large)]
+    job = a_job("high", priority=90, cpu=850, memory=10)
+    view = FakeView([a_node(cpu=1000)], [job, small, large], allocs, configuration=ON)
+    assert victims(run(view, job)) == ["large"]

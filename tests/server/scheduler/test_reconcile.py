@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rove.structs.alloc import AllocStatus, Desired, DesiredTransition
+from rove.structs.alloc import AllocStateChange, AllocStatus, Desired, DesiredTransition
 from rove.structs.base import SECOND
 from rove.structs.job import DisconnectStrategy, EphemeralDisk, Periodic
 from rove.structs.node import NodeStatus
@@ -123,6 +123,7 @@ def test_an_old_copy_is_not_stopped_when_its_successor_finds_no_room(run: Run) -
     assert not result.plan.stops
     assert result.queued == {"api": 1}
     assert result.failed["api"].dimension_exhausted == {"cpu": 1}
+    assert result.failed["api"].nodes_exhausted == 1
 
 
 def test_a_successor_may_use_the_room_that_its_predecessor_leaves(run: Run) -> None:
@@ -243,19 +244,37 @@ def test_a_copy_that_stays_silent_is_lost_when_its_time_is_over(run: Run) -> Non
     ("strategy", "stays"),
     [("keep_original", "original"), ("keep_replacement", "replacement"), ("best_score", "original")],
 )
-def test_when_a_node_returns_one_of_the_two_stays(strategy: str, stays: str, run: Run) -> None:
+@pytest.mark.parametrize("noted_by_the_store", [True, False])
+def test_when_a_node_returns_one_of_the_two_stays(
+    strategy: str, stays: str, noted_by_the_store: bool, run: Run
+) -> None:
     job, view, result = a_silent_world(run, strategy)
     after = view.carry_out(result.plan, now=1000.0)
     (stand_in,) = [a for a in after.allocs.values() if a.id != "c0"]
     from msgspec.structs import replace
 
-    back = replace(after.allocs["c0"], client_status=AllocStatus.RUNNING)
+    noted = AllocStateChange(field=0, value="running")
+    before = after.allocs["c0"]
+    states = (*before.alloc_states, noted) if noted_by_the_store else before.alloc_states
+    back = replace(before, client_status=AllocStatus.RUNNING, alloc_states=states)
     stand_in = replace(stand_in, client_status=AllocStatus.RUNNING, metrics=None)
     after = after.changed(nodes=[a_node("n0")], allocs=[back, stand_in])
     again = run(after, job, now=1030.0)
     assert stopped(again.plan) == [stand_in.id if stays == "original" else "c0"]
     final = after.carry_out(again.plan, now=1030.0)
     assert run(final, job, now=1031.0).plan.is_empty
+
+
+def test_a_newer_stand_in_wins_whatever_the_strategy(run: Run) -> None:
+    rules = DisconnectStrategy(lost_after=60 * SECOND, reconcile="keep_original")
+    job = a_job(count=1, disconnect=rules)
+    new = a_restarting_version(job)
+    silence = AllocStateChange(field=0, value="unknown")
+    back = an_alloc(job, 0, node="n0", id="old", alloc_states=(silence,))
+    stand_in = an_alloc(new, 0, node="n1", id="new")
+    result = run(FakeView(NODES, [job, new], [back, stand_in]), new)
+    assert stopped(result.plan) == ["old"]
+    assert not result.plan.placements
 
 
 def test_stop_on_client_after_delays_the_replacement(run: Run) -> None:

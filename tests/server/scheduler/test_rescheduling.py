@@ -153,3 +153,14 @@ def test_lost_is_not_failed(run: Run) -> None:
     job = a_job(count=1)
     lost = an_alloc(job, 0, node="n0", id="l0", client_status=AllocStatus.LOST, desired_status="stop")
     assert len(run(FakeView(NODES, [job], [lost]), job).plan.placements[0]) == 1
+
+
+def test_a_running_copy_forgets_its_old_appointment_so_that_a_later_failure_makes_its_own(run: Run) -> None:
+    job = a_job(count=1)
+    running = an_alloc(job, 0, node="n0", id="r0", followup_eval_id="long-ago")
+    view = FakeView(NODES, [job], [running])
+    view = view.carry_out(run(view, job).plan, NOW)
+    assert run(view, job).plan.is_empty
+    failed = replace(view.allocs["r0"], client_status=AllocStatus.FAILED, modify_time=unix_ns(NOW))
+    result = run(view.changed(allocs=[failed]), job)
+    assert [note.followup_eval_id for note in result.plan.annotations] == [result.evaluations[0].id]

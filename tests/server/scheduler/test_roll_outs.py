@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from rove.server.scheduler.decision import UPDATING
+from rove.server.scheduler.rollout import Progress, finished
 from rove.structs.alloc import Allocation, AllocDeploymentStatus, AllocStatus, DesiredTransition
-from rove.structs.deployment import Deployment, DeploymentStatus
+from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
 from rove.structs.job import Job
 from rove.structs.node import NodeStatus
 from rove.structs.plan import Plan, SchedulerResult
@@ -203,7 +205,7 @@ def test_blue_green_stands_beside_and_promotion_removes_the_old(run: Run) -> Non
     story.heal()
     story.promote()
     plan = story.evaluate(new)
-    assert len(plan.stops) == 3
+    assert [stop.description for stop in plan.stops] == [UPDATING] * 3
     assert not plan.placements
     assert {a.job_version for a in story.live()} == {1}
     story.evaluate(new)
@@ -433,3 +435,40 @@ def test_never_fewer_healthy_copies_than_count_less_max_parallel(run: Run) -> No
         waiting = [a for a in story.live(1) if not a.is_healthy]
         story.heal(waiting[:1])
     assert {a.job_version for a in story.live()} == {1}
+
+
+def test_a_deployment_never_ends_well_without_its_promotion() -> None:
+    group = DeploymentGroup(desired_canaries=1, desired_total=1, healthy_allocs=1)
+    deployment = Deployment(id="d", task_groups={"api": group})
+    progress = {"api": Progress(strategy=an_update(), settled=True)}
+    assert finished(deployment, progress) == []
+    promoted = replace(deployment, task_groups={"api": replace(group, promoted=True)})
+    assert [update.status for update in finished(promoted, progress)] == [DeploymentStatus.SUCCESSFUL]
+
+
+def test_a_job_without_update_rules_rolls_without_a_deployment(run: Run) -> None:
+    job = a_job(count=2, update=an_update(max_parallel=0))
+    view = FakeView([a_node()], [job])
+    first = run(view, job)
+    assert first.plan.deployment is None
+    new = a_restarting_version(job)
+    view = view.carry_out(first.plan).changed(jobs=[new])
+    result = run(view, new)
+    assert placed(result.plan) == [(1, 0, False), (1, 1, False)]
+    assert result.plan.deployment is None
+
+
+def test_a_thousand_copies_roll_fifty_at_a_time_to_the_end(run: Run) -> None:
+    job = a_job(count=1000, cpu=1, memory=1, disk=1, update=an_update(max_parallel=50))
+    story = Story(run, FakeView([a_node(f"n{i}") for i in range(50)], [job]))
+    story.evaluate(job)
+    story.heal()
+    story.evaluate(job)
+    new = a_restarting_version(job)
+    story.put(jobs=[new])
+    for _ in range(20):
+        assert len(placed(story.evaluate(new))) == 50
+        story.heal([a for a in story.live(1) if not a.is_healthy])
+    story.evaluate(new)
+    assert story.deployment.status is DeploymentStatus.SUCCESSFUL
+    assert len(story.live(1)) == len(story.live()) == 1000

@@ -102,9 +102,9 @@ class AllocRunner:
         self._sequence = around.first_sequence
         if record is not None:
             self.stopping = self._winding_down = record.stopping
-        self._health_of = record.health_of if record else alloc.deployment_id
-        self.healthy = record.healthy if record else None
-        self._healthy_time: UnixNs = record.healthy_time if record else 0
+        judged = record if record is not None and record.health_of == alloc.deployment_id else AllocRecord()
+        self._health_of = alloc.deployment_id
+        self.healthy, self._healthy_time = judged.healthy, judged.healthy_time
         self._dir = around.settings.alloc_path / alloc.id
         self.job, self.group = _parts(alloc)
         records = record.tasks if record else {}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from rove import SPOKEN_VERSION
 from rove.client.drivers.base import Driver
 from rove.client.settings import ClientSettings
 from rove.structs.node import (
@@ -61,7 +62,7 @@ def describe(settings: ClientSettings, drivers: Mapping[str, DriverInfo]) -> Nod
         **network_attributes,
         "cpu.totalcompute": str(mhz),
         "cpu.usablecompute": str(mhz - settings.reserved.cpu.cpu_shares),
-        "nomad.version": settings.version,
+        "nomad.version": SPOKEN_VERSION,
         "rove.version": settings.version,
         "nomad.service_discovery": "true",
         "unique.advertise.address": settings.http_addr,

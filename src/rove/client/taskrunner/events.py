@@ -67,7 +67,8 @@ def started(now: float) -> TaskEvent:
 
 
 def terminated(now: float, code: int, signal: int, oom_killed: bool, error: str) -> TaskEvent:
-    """The task has ended."""
+    """The task has ended. A signal without a code counts as 128 + signal, as shells have it."""
+    code = code or (128 + signal if signal else 0)
     text = f"Exit code {code}" if not signal else f"Exit code {code}, signal {signal}"
     details = {"exit_code": str(code), "signal": str(signal), "oom_killed": str(oom_killed).lower()}
     if oom_killed:

@@ -291,6 +291,8 @@ class ExpressionParser:
         append = items.append
         while self.kind != "]":
             append(self.expression())
+            if len(items) > limits.ITEMS_MAX:
+                self.fail("Too many elements", f"one list may have {limits.ITEMS_MAX}")
             if self.kind == ",":
                 self.advance()
             elif self.kind != "]":
@@ -439,7 +441,7 @@ class ExpressionParser:
             return self._step(node, True, self._legacy_index(), dot)
         if self.kind == "*":
             return self._attribute_splat(node, dot)
-        self.expected('a name after "."')
+        return self.expected('a name after "."')
 
     def _step(self, node: Node, is_index: bool, key: Any, start: int) -> Node:
         """Add an access that ends with the current token."""

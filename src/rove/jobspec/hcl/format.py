@@ -253,7 +253,9 @@ def _spaced(tokens: list[Token]) -> list[Token]:
 
 
 # After one of these a minus is a sign, not an operator.
-_BEFORE_OPERAND = frozenset(["(", "{", "[", "=", ":", ",", "?", "+", "*", "/", "%", "-", "==", "!=", ">", ">=", "<", "<=", "&&", "||", "!"])
+_BEFORE_OPERAND = frozenset(
+    ["(", "{", "[", "=", ":", ",", "?", "+", "*", "/", "%", "-", "==", "!=", ">", ">=", "<", "<=", "&&", "||", "!"]
+)
 
 
 def _needs_space(earlier: Token | None, before: Token, token: Token) -> bool:

@@ -3,15 +3,17 @@
 Each limit turns a hostile input into a positioned error instead of a hang, a full memory or a deep stack.
 """
 
-SOURCE_BYTES_MAX = 5 * 1024 * 1024
+SOURCE_BYTES_MAX = 4 * 1024 * 1024
 NESTING_MAX = 60  # brackets, blocks and templates inside each other
 OPERATORS_MAX = 100  # binary operators or chained conditionals in one expression, without brackets
 TRAVERSAL_MAX = 60  # accesses in one traversal
+SEQUENCES_MAX = 20_000  # interpolations and directives in one template
 ERRORS_MAX = 50  # after this many errors in one file the rest is noise
-STEPS_MAX = 250_000  # loop rounds and function calls for one file
-TEXT_MAX = 4 * 1024 * 1024  # characters in one string that evaluation makes
+STEPS_MAX = 150_000  # loop rounds and function calls for one file
+TEXT_MAX = 4 * 1024 * 1024  # weight of one value that evaluation makes: characters, and 16 for each element
+ELEMENT_WEIGHT = 16
 ITEMS_MAX = 100_000  # elements in one collection that evaluation makes
-TOTAL_MAX = 32 * 1024 * 1024  # characters and elements that evaluation of one file makes in all
+TOTAL_MAX = 32 * 1024 * 1024  # weight of everything that evaluation of one file makes
 BLOCKS_MAX = 20_000  # blocks that `dynamic` makes in one file
 RANGE_MAX = 1024  # elements `range` gives, as in cty
 FORMAT_WIDTH_MAX = 1024  # width or precision in a format verb

@@ -44,7 +44,9 @@ def binary(operator: str, left: Value, right: Value, left_node: Node, right_node
     """Every operator with two operands. Both sides have been worked out: `&&` and `||` do not stop early."""
     if operator == "==" or operator == "!=":
         if isinstance(left, list | tuple | dict):
-            budget.hold(weigh(left, limits.ITEMS_MAX), limits.ITEMS_MAX * 4)
+            weight = weigh(left, limits.TEXT_MAX)
+            budget.hold(weight)
+            budget.step(weight >> 8)
         return equal(left, right) is (operator == "==")
     change: Any = to_bool if operator in ("&&", "||") else to_number
     try:
@@ -95,7 +97,9 @@ def choose(node: Conditional, scope: Scope) -> Value:
     if not (yes_failure or no_failure):
         for side in (yes, no):
             if isinstance(side, list | tuple | dict):
-                scope.budget.hold(weigh(side, limits.ITEMS_MAX), limits.ITEMS_MAX * 4)
+                weight = weigh(side, limits.TEXT_MAX)
+                scope.budget.hold(weight)
+                scope.budget.step(weight >> 6)
         shared = _shared_type(node, yes, no)
     holds = condition_holds(node.condition, scope)
     failure = yes_failure if holds else no_failure

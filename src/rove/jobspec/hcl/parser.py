@@ -56,19 +56,21 @@ def parse_template(text: str, filename: str) -> tuple[Node, Source]:
         raise HclError([error("Nested too deeply", "", Range(source, 0, 1))]) from None
 
 
-def source_of(text: str | bytes, filename: str) -> Source:
+def source_of(given: str | bytes, filename: str) -> Source:
     """The text as a source. Raises HclError if it is too long, not UTF-8 or holds a NUL character."""
-    if len(text) > limits.SOURCE_BYTES_MAX:
+    if len(given) > limits.SOURCE_BYTES_MAX:
         place = Range(Source("", filename), 0, 0)
         raise HclError([error("File too large", f"at most {limits.SOURCE_BYTES_MAX} bytes are read", place)])
     bytes_before = 0
-    if isinstance(text, bytes):
+    if isinstance(given, str):
+        text = given
+    else:
         try:
-            text = text.decode("utf-8")
+            text = given.decode("utf-8")
         except UnicodeDecodeError as failure:
-            before = text[: failure.start].decode("utf-8")
-            source = Source(text.decode("utf-8", "replace"), filename)
-            value = text[failure.start]
+            before = given[: failure.start].decode("utf-8")
+            source = Source(given.decode("utf-8", "replace"), filename)
+            value = given[failure.start]
             raise HclError(
                 [error("Not UTF-8", f"the byte 0x{value:02x} is not text", Range(source, len(before), len(before) + 1))]
             ) from None
@@ -96,6 +98,7 @@ class FileParser(TemplateParser):
         super().__init__(source, literal=hcl1)
         self.hcl1 = hcl1
         self.recovered = False
+        self.block_depth = 0
         self.suspect: tuple[int, int] | None = None  # a block whose closing brace looks like another's
 
     def file(self) -> Body:
@@ -187,15 +190,10 @@ class FileParser(TemplateParser):
                 if len(self.diagnostics) >= limits.ERRORS_MAX:
                     raise
                 self.scan = TOKEN.match
-                self.depth = self._depth_of(opened)
+                self.depth = self.block_depth
                 position = self._resume(
                     max(position, fault.diagnostic.range.start_offset if fault.diagnostic.range else 0)
                 )
-
-    def _depth_of(self, opened: tuple[int, int] | None) -> int:
-        return self.block_depth
-
-    block_depth = 0
 
     def _resume(self, position: int) -> int:
         """Where to read on after an error: the next line that looks like an item."""
@@ -307,7 +305,7 @@ class FileParser(TemplateParser):
             return self.stop
         if self.kind in ("text", '"'):
             self.fail("Quoted name", "the name of an argument or block is written without quotes")
-        self.expected("an argument or a block")
+        return self.expected("an argument or a block")
 
     def _item(self, start: int, stop: int, attributes: dict[str, Attribute], blocks: list[Block]) -> int:
         """An attribute or block whose name is at `start`. Gives where the next item may begin."""
@@ -318,10 +316,7 @@ class FileParser(TemplateParser):
             return self._attribute(name, (start, stop), attributes)
         if self.kind in ("{", "text", "ident", '"'):
             return self._block(name, (start, stop), blocks)
-        self._no_item()
-
-    def _no_item(self) -> Any:
-        self.expected('"=" or "{"')
+        return self.expected('"=" or "{"')
 
     def _attribute(self, name: str, name_at: tuple[int, int], attributes: dict[str, Attribute]) -> int:
         self.advance()
@@ -339,6 +334,8 @@ class FileParser(TemplateParser):
             self._keep(made, attributes)
         except SyntaxFault as fault:
             self.report(fault)
+            if len(self.diagnostics) >= limits.ERRORS_MAX:
+                raise
         return position
 
     def _block(self, type: str, type_at: tuple[int, int], blocks: list[Block]) -> int:
@@ -369,8 +366,6 @@ class FileParser(TemplateParser):
             labels.append(label)
             spans.append((self.start, self.stop))
             self.advance()
-        if len(labels) == 1 and self.kind == "[":
-            self.expected('"=" or "{"')
         brace_end = self.stop
         self.advance()
         if self.kind in ("line", "}", "end") or self.hcl1:

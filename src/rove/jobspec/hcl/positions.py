@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -67,34 +68,41 @@ class Source:
 
 
 def clusters(text: str) -> int:
-    """How many user-perceived characters `text` has: marks, joiners and the second half of a flag add nothing."""
+    """How many user-perceived characters `text` has."""
     if text.isascii():
         return len(text)
-    count = 0
-    joined = False
-    flag = False
+    return sum(cluster_starts(text))
+
+
+def cluster_starts(text: str) -> Iterator[bool]:
+    """For each character, whether it begins a user-perceived one: marks, joiners and half a flag do not."""
+    joined = flag = False
+    first = True
     for char in text:
         code = ord(char)
-        if code == 0xFEFF:
-            continue
         if code < 0x300:
-            count += 1
+            yield True
             joined = flag = False
-        elif code == 0x200D:
-            joined = True
-        elif 0xFE00 <= code <= 0xFE0F or 0x1F3FB <= code <= 0x1F3FF or unicodedata.category(char) in ("Mn", "Me", "Mc"):
-            continue
+        elif _extends(code, char):
+            yield first
+            joined = joined or code == 0x200D
         elif 0x1F1E6 <= code <= 0x1F1FF:
-            if flag:
-                flag = False
-            else:
-                flag = True
-                count += 1
+            flag = not flag
+            yield flag
+            joined = False
         else:
-            if not joined:
-                count += 1
+            yield not joined
             joined = flag = False
-    return count
+        first = False
+
+
+def _extends(code: int, char: str) -> bool:
+    return (
+        code == 0x200D
+        or 0xFE00 <= code <= 0xFE0F
+        or 0x1F3FB <= code <= 0x1F3FF
+        or unicodedata.category(char) in ("Mn", "Me", "Mc")
+    )
 
 
 class Range:

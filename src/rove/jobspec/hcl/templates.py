@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from rove.jobspec.hcl import limits
 from rove.jobspec.hcl.expressions import ExpressionParser, SyntaxFault
 from rove.jobspec.hcl.lexer import ESCAPE, GO_SPACE, HEREDOC_ESCAPE, HEREDOC_TEXT, QUOTED_TEXT, TOKEN_IN_BRACKETS
 from rove.jobspec.hcl.nodes import Conditional, For, Join, Literal, Node, Template, Wrapped, normal
@@ -55,7 +56,7 @@ class TemplateParser(ExpressionParser):
         if all(part.kind == "text" for part in parts):
             # Not a `Literal`: Go takes only a text of one piece for a constant key.
             return Template([Literal(normal("".join(part.text for part in parts)), start, end)], start, end)
-        nodes, rest = self._nest([*parts, Part("end", end, end)], 0, None)
+        nodes, _ = self._nest([*parts, Part("end", end, end)], 0, None)
         return Template(nodes, start, end)
 
     # -- pieces ------------------------------------------------------------------------------------------------
@@ -118,42 +119,40 @@ class TemplateParser(ExpressionParser):
         match: Any = self.match
         opened, body = self.start, self.stop
         marker, flush = match["heredoc"], match["flush"] == "-"
-        closing = re.compile(rf"[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n)")
+        closing = re.compile(rf"^[^\S\n]*{re.escape(marker)}[^\S\n]*(?=\n)", re.MULTILINE)
+        text = self.text
+        first = closing.search(text, body)
+        if first is None:
+            self._heredoc_not_closed(opened, body, marker)
+        raw = text[body : first.start()]
+        if self.literal or ("${" not in raw and "%{" not in raw):
+            return _plain_heredoc(raw, body, flush), first.end() - (text[first.end() - 1] == "\r")
         parts: list[Part] = []
         position = body
         trim_next = False
         line_start = True
-        text = self.text
         while True:
             if line_start and (end := closing.match(text, position)):
                 break
             piece = HEREDOC_TEXT.match(text, position)
             if piece is not None:
-                raw = piece[0]
-                cooked = raw if self.literal else HEREDOC_ESCAPE.sub(r"\1{", raw)
+                cooked = HEREDOC_ESCAPE.sub(r"\1{", piece[0])
                 self._add_text(parts, cooked, position, piece.end(), trim_next)
                 trim_next = False
                 position = piece.end()
-                line_start = raw.endswith("\n")
+                line_start = piece[0].endswith("\n")
             elif text.startswith(("${", "%{"), position):
                 line_start = False
-                if self.literal:
-                    self._add_text(parts, text[position : position + 2], position, position + 2, False)
-                    position += 2
-                else:
-                    position, trim_next = self._sequence(parts, position)
+                position, trim_next = self._sequence(parts, position)
             else:
-                raise SyntaxFault(
-                    self.at(
-                        opened,
-                        body - 1,
-                        "Heredoc is never closed",
-                        f'a line with only "{marker}" must follow, and end like any line',
-                    )
-                )
+                self._heredoc_not_closed(opened, body, marker)
         if flush:
             parts = _without_indentation(parts)
         return parts, end.end() - (text[end.end() - 1] == "\r")
+
+    def _heredoc_not_closed(self, opened: int, body: int, marker: str) -> NoReturn:
+        detail = f'a line with only "{marker}" must follow, and end like any line'
+        raise SyntaxFault(self.at(opened, body - 1, "Heredoc is never closed", detail))
 
     def _unescape(self, raw: str, position: int) -> str:
         if "\\" not in raw and "{" not in raw:
@@ -182,6 +181,8 @@ class TemplateParser(ExpressionParser):
     def _sequence(self, parts: list[Part], position: int) -> tuple[int, bool]:
         """One `${...}` or `%{...}`. Gives where it ends and whether blanks after it go."""
         self.depth_check(position)
+        if len(parts) > 2 * limits.SEQUENCES_MAX:
+            self.fail("Template too long", f"one text may have {limits.SEQUENCES_MAX} interpolations")
         opened = position
         position += 2
         if self.text.startswith("~", position):
@@ -304,6 +305,23 @@ class TemplateParser(ExpressionParser):
 
     def _wrong_ending(self, ending: Part, wanted: str) -> None:
         raise SyntaxFault(self.at(ending.start, ending.end, f'expected "%{{{wanted}}}", found "%{{{ending.kind}}}"'))
+
+
+def _plain_heredoc(raw: str, start: int, flush: bool) -> list[Part]:
+    """The pieces of a heredoc without interpolations: a text for each line if that can matter, else one."""
+    if not raw:
+        return []
+    if flush:
+        lines = [line + "\n" for line in raw.split("\n")[:-1]]
+        filled = [line for line in lines if line.strip(GO_SPACE)]
+        least = min((len(line) - len(line.lstrip(GO_SPACE)) for line in filled), default=0)
+        if least:
+            raw = "".join([line[least:] if line.strip(GO_SPACE) else line for line in lines])
+    end = raw.find("\n") + 1
+    if end == len(raw):
+        return [Part("text", start, start + end, None, raw)]
+    # Two texts: Go makes one of each line, and only a text of one line is a constant.
+    return [Part("text", start, start + end, None, raw[:end]), Part("text", start + end, start + end, None, raw[end:])]
 
 
 def _without_indentation(parts: list[Part]) -> list[Part]:

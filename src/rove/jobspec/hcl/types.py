@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rove.jobspec.hcl.numbers import Big, Number, to_float
-from rove.jobspec.hcl.numbers import text as number_text
+from rove.jobspec.hcl.limits import ELEMENT_WEIGHT
+from rove.jobspec.hcl.numbers import Big, Number, compare, to_float
 
 Type = Any
 Value = Any
@@ -120,7 +120,7 @@ def equal(left: Value, right: Value) -> bool:
     if kind in (str, int, bool, Big):
         return bool(left == right)
     if isinstance(left, dict):
-        if kind is MapOf and left.element != right.element and left and right:
+        if isinstance(left, MapOf) and left.element != right.element and left and right:
             return False
         return left.keys() == right.keys() and all(equal(each, right[name]) for name, each in left.items())
     if kind is ListOf and left.element != right.element and left and right:
@@ -157,7 +157,25 @@ def _set_rank(value: Value) -> Any:
         return (0, value)
     if isinstance(value, int | Big):
         return (0, _Ranked(value))
-    return (0, repr(key_of(value)))
+    return (0, _hash_text(value))
+
+
+def _hash_text(value: Value) -> str:
+    """The text by which cty orders compound set elements."""
+    if value is None:
+        return "~"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if isinstance(value, int | Big):
+        return f"{to_float(value):.10g}"
+    if isinstance(value, MapOf):
+        return "{" + "".join([f'"{name}":{_hash_text(value[name])};' for name in sorted(value)]) + "}"
+    if isinstance(value, dict):
+        return "<" + "".join([f"{_hash_text(value[name])};" for name in sorted(value)]) + ">"
+    body = "".join([f"{_hash_text(each)};" for each in value])
+    return f"<{body}>" if isinstance(value, tuple) else f"[{body}]"
 
 
 class _Ranked:
@@ -167,8 +185,6 @@ class _Ranked:
         self.value = value
 
     def __lt__(self, other: _Ranked) -> bool:
-        from rove.jobspec.hcl.numbers import compare
-
         return compare(self.value, other.value) < 0
 
     def __eq__(self, other: object) -> bool:
@@ -206,32 +222,24 @@ def plain(value: Value) -> Any:
 
 
 def weigh(value: Value, limit: int) -> int:
-    """How much a value holds: elements and characters. Stops counting beyond `limit`."""
-    kind = type(value)
-    if kind is str:
-        return 1 + len(value)
+    """How much a value holds, as `limits` counts it. Stops counting beyond `limit`."""
+    if type(value) is str:
+        return len(value)
     if not isinstance(value, list | tuple | dict):
         return 1
     total = 1
-    stack = [value]
+    stack: list[Any] = [value]
     while stack:
         top = stack.pop()
+        total += ELEMENT_WEIGHT * len(top)
         if isinstance(top, dict):
             total += sum(map(len, top))
-            top = top.values()  # type: ignore[assignment]
+            top = top.values()
         for each in top:
             if type(each) is str:
-                total += 1 + len(each)
+                total += len(each)
             elif isinstance(each, list | tuple | dict):
-                total += 1
                 stack.append(each)
-            else:
-                total += 1
         if total > limit:
             return total
     return total
-
-
-def show_number(value: Number) -> str:
-    """A number in decimal digits."""
-    return number_text(value)

@@ -109,16 +109,21 @@ class Deployments:
             else:
                 self._watch(deployment, progress_of(deployment))
         if self._jobs and committed.changed_allocs:
-            self._note_trouble(committed)
+            self._note_allocs(committed)
 
-    def _note_trouble(self, committed: Committed) -> None:
+    def _note_allocs(self, committed: Committed) -> None:
+        """Allocations matter by themselves if they are in trouble, or are canaries that may be promoted."""
         for block, position in committed.changed():
             if (block.placement.namespace, block.placement.job_id) not in self._jobs:
                 continue
             alloc = committed.snapshot.alloc(block.id_of(position))
             watched = self._watched.get(alloc.deployment_id) if alloc is not None else None
-            if alloc is not None and watched is not None and core.is_in_trouble(alloc):
+            if alloc is None or watched is None:
+                continue
+            if core.is_in_trouble(alloc):
                 watched.suspects.add(alloc.id)
+                self._mark(alloc.deployment_id)
+            elif alloc.is_canary:
                 self._mark(alloc.deployment_id)
 
     def _watch(self, deployment: Deployment, evaluated: Progress | None) -> _Watched:

@@ -18,12 +18,13 @@ from rove.server.state import (
     Transaction,
     UpdateDeployments,
 )
-from rove.structs.deployment import Deployment, DeploymentStatus
+from rove.structs.deployment import Deployment, DeploymentStatus, DeploymentWaits
 from rove.structs.evaluation import Evaluation
 from rove.structs.plan import DeploymentUpdate
 
 from . import core
 from .loop import carried_out, promoted
+from .waits import waits_of
 
 HELD = frozenset({DeploymentStatus.PAUSED, DeploymentStatus.INITIALIZING, DeploymentStatus.PENDING})
 
@@ -100,6 +101,20 @@ class DeploymentVerbs:
         named = ", ".join(alloc_id[:8] for alloc_id in unhealthy)
         return await self._fail(head, deployment, (part,), f"a person found allocations unhealthy: {named}")
 
+    def explain(self, deployment_id: str) -> DeploymentWaits:
+        """What a deployment waits for."""
+        snapshot = self._store.snapshot()
+        deployment = snapshot.deployment(deployment_id)
+        if deployment is None:
+            raise unknown(deployment_id)
+        return waits_of(
+            deployment,
+            snapshot.job(*deployment.job_key),
+            snapshot.allocs_of_deployment(deployment.id),
+            snapshot.evaluations_of_job(*deployment.job_key),
+            self._clock.now(),
+        )
+
     async def _fail(
         self, head: Snapshot, deployment: Deployment, before: Iterable[Transaction], why: str
     ) -> DeploymentChanged:
@@ -138,9 +153,7 @@ class DeploymentVerbs:
         head = self._store.head()
         deployment = head.deployment(deployment_id)
         if deployment is None:
-            raise NotFoundError(
-                "deployment.unknown", "deployment not found", f'there is no deployment "{deployment_id}"'
-            )
+            raise unknown(deployment_id)
         if not deployment.is_active:
             raise BadRequestError(
                 "deployment.over",
@@ -162,6 +175,11 @@ class DeploymentVerbs:
     @staticmethod
     def _unchanged(head: Snapshot, deployment: Deployment) -> DeploymentChanged:
         return DeploymentChanged(deployment_modify_index=deployment.modify_index, index=head.index)
+
+
+def unknown(deployment_id: str) -> NotFoundError:
+    """The deployment does not exist."""
+    return NotFoundError("deployment.unknown", "deployment not found", f'there is no deployment "{deployment_id}"')
 
 
 def check_promotion(head: Snapshot, deployment: Deployment, groups: Sequence[str] | None) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ RETRY_S = 1.0
 GATHER_S = 0.05
 """Reports of allocations arrive in swarms: this long they are gathered before the next look."""
 SUBSYSTEM = "Drain"
+PASSED = float("-inf")
+"""The deadline has come and everything was told to leave."""
 
 
 class Drains:
@@ -151,7 +153,7 @@ class Drains:
     async def _pause(self) -> None:
         """Until something changes or a deadline comes."""
         if not self._wake.is_set():
-            due = min(self._deadlines.values(), default=None)
+            due = min((at for at in self._deadlines.values() if at != PASSED), default=None)
             waiting: set[asyncio.Future[object]] = {asyncio.ensure_future(self._wake.wait())}
             if due is not None:
                 waiting.add(asyncio.ensure_future(self._clock.sleep(max(due - self._clock.monotonic(), 0.0))))
@@ -178,7 +180,7 @@ class Drains:
         for drain in drains:
             if drain.is_due:
                 # Everything is marked now; what is left to do follows from changes.
-                self._deadlines[drain.node.id] = float("-inf")
+                self._deadlines[drain.node.id] = PASSED
         writes = [*self._marks(snapshot, decision), *self._endings(snapshot, decision)]
         if writes:
             await self._store.commit(Batch(parts=tuple(writes)))

@@ -27,7 +27,7 @@ from .followups import Followups
 from .names import NameIndex
 from .reconnect import resolve_reconnects
 from .reschedule import due, next_tracker, penalised_nodes, policy_of
-from .rollout import HOLDING, Progress, current, finished, new_deployment, strategy_of
+from .rollout import HOLDING, Progress, current, finished, is_for, new_deployment, strategy_of
 from .taint import NodeOf, Sorted, disconnect_of, is_of, sort_allocs
 
 FitsInPlace = Callable[[Allocation, TaskGroup], bool]
@@ -191,7 +191,10 @@ class _Group:
         deployment = context.deployment
         self.failed = deployment is not None and deployment.status is DeploymentStatus.FAILED
         self.paused = deployment is not None and deployment.status in HOLDING
-        self.state: DeploymentGroup | None = deployment.task_groups.get(group.name) if deployment else None
+        former = context.former
+        ended_well = former is not None and former.status is DeploymentStatus.SUCCESSFUL and is_for(former, self.job)
+        known = deployment or (former if ended_well else None)
+        self.state: DeploymentGroup | None = known.task_groups.get(group.name) if known else None
         self.canaries: list[Allocation] = []
         self.now_due: list[Allocation] = []
         self.later: list[tuple[Allocation, int]] = []
@@ -576,6 +579,11 @@ class _Group:
             if not alloc.followup_eval_id:
                 followup = self.context.followups.at(when, Trigger.ALLOC_FAILURE)
                 self.out.annotations.append(AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup))
+        self.out.annotations += [
+            AllocAnnotation(alloc_id=alloc.id, followup_eval_id="")
+            for alloc in self.sorted.kept
+            if alloc.followup_eval_id and not alloc.is_client_terminal and alloc.id not in replaced
+        ]  # it runs: what somebody was to look at is over, and a later failure needs its own evaluation
         for alloc, when in (*self.sorted.late_lost, *self.sorted.unknown):
             if not alloc.followup_eval_id and when > unix_ns(self.context.now):
                 followup = self.context.followups.at(when, Trigger.MAX_DISCONNECT_TIMEOUT)

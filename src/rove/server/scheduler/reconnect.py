@@ -8,7 +8,7 @@ from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.job import Job, TaskGroup
 
 from . import decision as reasons
-from .taint import Sorted, disconnect_of, start_time
+from .taint import Sorted, disconnect_of, last_client_status, start_time
 
 
 @dataclass(slots=True)
@@ -23,12 +23,15 @@ def resolve_reconnects(found: Sorted, job: Job, group: TaskGroup) -> Reconnected
     """Choose between each copy that is back and its stand-in, and put the winner among the kept."""
     result = Reconnected()
     for alloc in found.reconnecting:
-        rivals = [other for other in found.kept if other.index == alloc.index and other.id != alloc.id]
+        rivals = [
+            other for other in found.kept if other.index == alloc.index and other.id != alloc.id and not other.is_canary
+        ]
         rival = next((other for other in rivals if other.client_status is AllocStatus.RUNNING), None)
         rival = rival or (rivals[0] if rivals else None)
         if rival is None or original_stays(alloc, rival, job, group):
             (found.migrate if alloc.desired_transition.migrate else found.kept).append(alloc)
-            result.kept.append(alloc)
+            if rival is not None or last_client_status(alloc)[0] == AllocStatus.UNKNOWN:
+                result.kept.append(alloc)
             result.stops += [(other, reasons.RECONNECTED) for other in rivals]
             beaten = {other.id for other in rivals}
             found.kept = [other for other in found.kept if other.id not in beaten]

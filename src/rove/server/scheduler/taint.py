@@ -23,7 +23,7 @@ class Sorted:
     kept: on a good node, running, starting, waiting, or failed. done: batch copies that completed.
     migrate: asked to move. lost: their node is down or gone. late_lost: lost, but their replacement
     has to wait until the time given (ns). disconnecting: their node has just gone silent. unknown: silent,
-    with the end of their grace (ns). expired: silent for too long. reconnecting: back after silence.
+    with the end of their grace (ns). expired: silent for too long. reconnecting: have been silent, run again.
     """
 
     kept: list[Allocation] = field(default_factory=list)
@@ -80,9 +80,11 @@ def sort_allocs(allocs: Iterable[Allocation], job: Job, node_of: NodeOf, now: fl
 
 def _sort_one(found: Sorted, alloc: Allocation, node: Node | None, now: float) -> None:
     status = alloc.client_status
-    spoke_again = status is not AllocStatus.UNKNOWN and last_client_status(alloc)[0] == AllocStatus.UNKNOWN
-    if spoke_again and status in (AllocStatus.RUNNING, AllocStatus.PENDING) and not _is_bad(node):
-        # Somebody has to choose between it and its stand-in.
+    was_silent = any(
+        change.value == AllocStatus.UNKNOWN and change.field == CLIENT_STATUS_FIELD for change in alloc.alloc_states
+    )
+    if was_silent and status in (AllocStatus.RUNNING, AllocStatus.PENDING) and not _is_bad(node):
+        # Somebody has to choose between it and its stand-in, if there still is one.
         found.reconnecting.append(alloc)
         return
     if status is AllocStatus.COMPLETE or status is AllocStatus.LOST:

@@ -12,7 +12,7 @@ from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, TaskGroupSummary
 from rove.structs.plan import Plan
 
-from . import allocs, deployments, evaluations, jobs, nodes, settings
+from . import allocs, counting, deployments, evaluations, jobs, nodes, settings
 from . import transactions as t
 from .draft import Draft
 from .jobs import NO_COUNTS
@@ -218,8 +218,8 @@ def count_groups(draft: Draft, job: Job) -> dict[str, TaskGroupSummary]:
         name = block.placement.group
         for position in range(len(block)):
             change = draft.change_of(block, position)
-            if not change.gone and allocs.is_counted(draft, allocs.spec_at(block, change)):
-                field = allocs.COUNTED_AS[change.client_status]
+            if not change.gone and counting.is_counted(draft, counting.spec_at(block, change)):
+                field = counting.COUNTED_AS[change.client_status]
                 counts = groups.get(name, NO_COUNTS)
                 groups[name] = replace(counts, **{field: getattr(counts, field) + 1})
     return {name: counts for name, counts in groups.items() if counts != NO_COUNTS}

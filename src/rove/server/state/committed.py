@@ -12,12 +12,12 @@ from rove.structs.node import Node
 
 from .blocks import Block, split
 from .draft import Draft
-from .fleet import FleetColumns
+from .fleet import no_fleet
 from .snapshot import Snapshot
 from .tables import Tables, WatchKey
 from .transactions import Transaction
 
-NO_FLEET = FleetColumns()
+NO_FLEET = no_fleet()
 
 
 class Committed:

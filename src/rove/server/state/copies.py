@@ -8,8 +8,8 @@ import msgspec
 
 from rove.structs.alloc import Allocation, DesiredTransition
 
-from .allocs import base_spec, spec_at
 from .blocks import AllocChange, Block, reported_of
+from .counting import base_spec, spec_at
 from .tables import Tables
 
 NO_TRANSITION = DesiredTransition()

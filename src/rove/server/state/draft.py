@@ -169,7 +169,7 @@ class Draft:
         tables.index = self.index
         tables.next_block = self.next_block
         tables.configuration = self.configuration
-        tables.fleet = self.fleet.result
+        tables.fleet = self.fleet.finish()
         tables.changes = self.changes.finish()
         for name in MAPS.intersection(self.__dict__):
             setattr(tables, name, self.__dict__[name].finish())

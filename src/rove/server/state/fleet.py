@@ -1,13 +1,15 @@
 """All nodes as columns, kept up to date at commit. `FleetView` satisfies `scheduler.view.Fleet`.
 
-Columns are never changed once a snapshot holds them: a `FleetDraft` copies what it is about to write,
-once a transaction.
+A `Fleet` is one revision's: the columns of some earlier revision, and the steps since. Committing adds
+steps; the columns are brought up to date when a scheduler looks, or when many steps have piled up. So
+ten thousand nodes that register one by one do not copy ten thousand rows each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+STEPS_MAX = 128
+"""So many steps are carried along at most; looking at a fresh revision takes no longer than these do."""
+TAKE_WEIGHT = 8
+"""A step that is a whole placement counts as this many."""
 
 NODE_COLUMNS = ("ready", "cpu", "memory", "disk", "class_of", "datacenter_of", "pool_of")
 USAGE_COLUMNS = ("used_cpu", "used_memory", "used_disk", "alloc_count")
@@ -71,191 +77,214 @@ class FleetView:
         return row
 
 
-class FleetColumns:
-    """One row a node, as the tables hold it."""
+class Columns:
+    """One row a node. Never changed once a fleet holds them."""
 
-    __slots__ = (
-        "_class_example", "_class_names", "_datacenter_names", "_pool_names", "_rows", "alloc_count", "class_of",
-        "cpu", "datacenter_of", "disk", "ids", "memory", "pool_of", "ready", "used_cpu", "used_disk",
-        "used_memory",
-    )  # fmt: skip
+    __slots__ = ("_examples", "ids", *NODE_COLUMNS, *USAGE_COLUMNS)
+
+    ready: Bools
+    cpu: Floats
+    memory: Floats
+    disk: Floats
+    class_of: Ints
+    datacenter_of: Ints
+    pool_of: Ints
+    used_cpu: Floats
+    used_memory: Floats
+    used_disk: Floats
+    alloc_count: Ints
 
     def __init__(self) -> None:
-        self.ids: Sequence[str] = ()
-        self._rows: Map[str, int] = Map()
-        self._class_names, self._datacenter_names, self._pool_names = Names(), Names(), Names()
-        self._class_example: dict[int, int] | None = {}
-        self.ready: Bools = np.zeros(0, dtype=np.bool_)
-        self.cpu: Floats = np.zeros(0)
-        self.memory: Floats = np.zeros(0)
-        self.disk: Floats = np.zeros(0)
-        self.used_cpu: Floats = np.zeros(0)
-        self.used_memory: Floats = np.zeros(0)
-        self.used_disk: Floats = np.zeros(0)
-        self.alloc_count: Ints = np.zeros(0, dtype=np.int64)
-        self.class_of: Ints = np.zeros(0, dtype=np.int64)
-        self.datacenter_of: Ints = np.zeros(0, dtype=np.int64)
-        self.pool_of: Ints = np.zeros(0, dtype=np.int64)
+        self.ids: list[str] = []
+        self._examples: dict[int, int] | None = None
+        self.ready = np.zeros(0, dtype=np.bool_)
+        for name in ("cpu", "memory", "disk", "used_cpu", "used_memory", "used_disk"):
+            setattr(self, name, np.zeros(0))
+        for name in ("class_of", "datacenter_of", "pool_of", "alloc_count"):
+            setattr(self, name, np.zeros(0, dtype=np.int64))
 
     def examples(self) -> dict[int, int]:
         """A row that has the class, for every class that any node has. Worked out once."""
-        if self._class_example is None:
+        if self._examples is None:
             rows = np.flatnonzero(np.array([bool(node_id) for node_id in self.ids], dtype=np.bool_))
             numbers, first = np.unique(self.class_of[rows], return_index=True)
-            self._class_example = dict(zip(numbers.tolist(), rows[first].tolist(), strict=True))
-        return self._class_example
+            self._examples = dict(zip(numbers.tolist(), rows[first].tolist(), strict=True))
+        return self._examples
+
+    def advanced(self, steps: Sequence[Step], size: int) -> Columns:
+        """The columns with `size` rows after `steps`."""
+        new = Columns.__new__(Columns)
+        touches_nodes = size > len(self.ids) or any(step[0] in ("put", "gone", "ready") for step in steps)
+        more = size - len(self.ids)
+        new.ids = [*self.ids, *[""] * more] if touches_nodes else self.ids
+        new._examples = None if touches_nodes else self._examples
+        for name in NODE_COLUMNS:
+            column = getattr(self, name)
+            setattr(new, name, _grown(column, more) if touches_nodes else column)
+        for name in USAGE_COLUMNS:
+            setattr(new, name, _grown(getattr(self, name), more))
+        for step in steps:
+            new._take(step)
+        return new
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case ("used", row, cpu, memory, disk, count):
+                self.used_cpu[row] += cpu
+                self.used_memory[row] += memory
+                self.used_disk[row] += disk
+                self.alloc_count[row] += count
+            case ("take", rows, cpu, memory, disk, _):
+                counts = np.bincount(rows, minlength=len(self.ids))
+                self.used_cpu += counts * cpu
+                self.used_memory += counts * memory
+                self.used_disk += counts * disk
+                self.alloc_count += counts
+            case ("ready", row, ready, *_):
+                self.ready[row] = ready
+            case ("gone", row, *_):
+                self.ids[row] = ""
+                self.ready[row] = False
+            case ("put", row, node_id, *values):
+                self.ids[row] = node_id
+                for name, value in zip(NODE_COLUMNS, values, strict=True):
+                    getattr(self, name)[row] = value
+
+
+Step = tuple[Any, ...]
+"""("used", row, MHz, MB, MB, allocations), ("take", rows, MHz, MB, MB, 1), ("ready", row, bool), ("gone", row),
+("put", row, id, and a value for each of `NODE_COLUMNS`)."""
+
+
+def _grown(column: npt.NDArray[Any], more: int) -> npt.NDArray[Any]:
+    return np.append(column, np.zeros(more, dtype=column.dtype)) if more else column.copy()
+
+
+class Fleet:
+    """The fleet at one revision. Immutable to those who look; bringing the columns up to date is kept."""
+
+    __slots__ = ("_state", "classes", "datacenters", "pools", "rows", "size")
+
+    def __init__(self, columns: Columns, steps: list[Step], length: int) -> None:
+        self._state = (columns, steps, length)
+        self.rows: Map[str, int] = Map()
+        self.size = 0
+        self.classes, self.datacenters, self.pools = Names(), Names(), Names()
+
+    def row_of(self, node_id: str) -> int | None:
+        """The row of a node, or None."""
+        row: int | None = self.rows.get(node_id)
+        return row
+
+    def columns(self) -> Columns:
+        """The columns, brought up to date. May be called from any thread: two may do the same work."""
+        columns, steps, length = self._state
+        if length or len(columns.ids) != self.size:
+            columns = columns.advanced(steps[:length], self.size)
+            self._state = (columns, [], 0)
+        return columns
+
+    def view(self) -> FleetView:
+        """The columns for a scheduler."""
+        columns = self.columns()
+        return FleetView(
+            ids=columns.ids,
+            ready=columns.ready.copy(),
+            cpu=columns.cpu,
+            memory=columns.memory,
+            disk=columns.disk,
+            used_cpu=columns.used_cpu.copy(),
+            used_memory=columns.used_memory.copy(),
+            used_disk=columns.used_disk.copy(),
+            alloc_count=columns.alloc_count.copy(),
+            class_of=columns.class_of,
+            classes=self.classes.names,
+            class_example=columns.examples(),
+            datacenter_of=columns.datacenter_of,
+            datacenters=self.datacenters.names,
+            pool_of=columns.pool_of,
+            pools=self.pools.names,
+            rows=self.rows,
+        )
+
+
+def no_fleet() -> Fleet:
+    """A fleet without nodes."""
+    return Fleet(Columns(), [], 0)
+
+
+class FleetDraft:
+    """Changes of the fleet within one transaction."""
+
+    def __init__(self, base: Fleet) -> None:
+        self._base = base
+        self._steps: list[Step] = []
+        self._rows = base.rows
+        self._size = base.size
 
     def row_of(self, node_id: str) -> int | None:
         """The row of a node, or None."""
         row: int | None = self._rows.get(node_id)
         return row
 
-    def view(self) -> FleetView:
-        """The columns for a scheduler."""
-        return FleetView(
-            ids=self.ids,
-            ready=self.ready.copy(),
-            cpu=self.cpu,
-            memory=self.memory,
-            disk=self.disk,
-            used_cpu=self.used_cpu.copy(),
-            used_memory=self.used_memory.copy(),
-            used_disk=self.used_disk.copy(),
-            alloc_count=self.alloc_count.copy(),
-            class_of=self.class_of,
-            classes=self._class_names.names,
-            class_example=self.examples(),
-            datacenter_of=self.datacenter_of,
-            datacenters=self._datacenter_names.names,
-            pool_of=self.pool_of,
-            pools=self._pool_names.names,
-            rows=self._rows,
-        )
-
-    def share(self) -> FleetColumns:
-        """The same columns, none copied."""
-        other = FleetColumns.__new__(FleetColumns)
-        for name in FleetColumns.__slots__:
-            setattr(other, name, getattr(self, name))
-        return other
-
-
-class FleetDraft:
-    """Changes of the fleet within one transaction. `result` is a new `FleetColumns`, or the old one."""
-
-    def __init__(self, base: FleetColumns) -> None:
-        self.result = base
-        self._base = base
-        self._owns_nodes = False
-        self._owns_usage = False
-
     def put(self, node: Node, used: Usage, count: int) -> None:
-        """Add a node or refresh its row. used, count: what its allocations take, for a new row."""
-        columns = self._own_nodes()
-        row = columns.row_of(node.id)
-        if row is None:
-            row = self._append(node.id)
-            columns.used_cpu[row], columns.used_memory[row] = used.cpu, used.memory_mb
-            columns.used_disk[row], columns.alloc_count[row] = used.disk_mb, count
-        has, kept = node.node_resources, node.reserved_resources
-        columns.ready[row] = node.is_ready
-        columns.cpu[row] = max(0, has.cpu.cpu_shares - kept.cpu.cpu_shares)
-        columns.memory[row] = max(0, has.memory.memory_mb - kept.memory.memory_mb)
-        columns.disk[row] = max(0, has.disk.disk_mb - kept.disk.disk_mb)
-        columns.class_of[row] = columns._class_names.number(node.computed_class)
-        columns.datacenter_of[row] = columns._datacenter_names.number(node.datacenter)
-        columns.pool_of[row] = columns._pool_names.number(node.node_pool)
-        columns._class_example = None
+        """Add a node or refresh its row. used, count: what its allocations take, for a new row.
 
-    def reserve(self, node_ids: Sequence[str]) -> None:
-        """Rows for many new nodes at once, as when loading; `put` fills them in."""
-        columns = self._own()
-        first, count = len(columns.ids), len(node_ids)
-        columns.ids = (*columns.ids, *node_ids)
-        with_rows = columns._rows.mutate()
-        for row, node_id in enumerate(node_ids, first):
-            with_rows[node_id] = row
-        columns._rows = with_rows.finish()
-        self._grow(count)
+        Rows of removed nodes are not used again until the store is loaded anew.
+        """
+        row = self.row_of(node.id)
+        if row is None:
+            row = self._size
+            self._size += 1
+            self._rows = self._rows.set(node.id, row)
+            if count:
+                self._steps.append(("used", row, used.cpu, used.memory_mb, used.disk_mb, count))
+        has, kept = node.node_resources, node.reserved_resources
+        self._steps.append((
+            "put", row, node.id, node.is_ready,
+            max(0, has.cpu.cpu_shares - kept.cpu.cpu_shares),
+            max(0, has.memory.memory_mb - kept.memory.memory_mb),
+            max(0, has.disk.disk_mb - kept.disk.disk_mb),
+            self._base.classes.number(node.computed_class),
+            self._base.datacenters.number(node.datacenter),
+            self._base.pools.number(node.node_pool),
+        ))  # fmt: skip
 
     def set_ready(self, node: Node) -> None:
         """Refresh whether a node takes work."""
-        row = self.result.row_of(node.id)
-        if row is not None and bool(self.result.ready[row]) != node.is_ready:
-            self._own_nodes().ready[row] = node.is_ready
+        if (row := self.row_of(node.id)) is not None:
+            self._steps.append(("ready", row, node.is_ready))
 
     def remove(self, node_id: str) -> None:
-        """Blank a node's row. Rows are not used again until the store is loaded anew."""
-        row = self.result.row_of(node_id)
-        if row is None:
-            return
-        columns = self._own_nodes()
-        ids = list(columns.ids)
-        ids[row] = ""
-        columns.ids = ids
-        columns._rows = columns._rows.delete(node_id)
-        columns.ready[row] = False
-        columns._class_example = None
+        """Blank a node's row."""
+        if (row := self.row_of(node_id)) is not None:
+            self._rows = self._rows.delete(node_id)
+            self._steps.append(("gone", row))
 
     def take(self, rows: Ints, usage: Usage) -> None:
         """`usage` more on each row, once for each time that it is named."""
-        columns = self._own_usage()
         if len(rows) == 1:
             self.add(int(rows[0]), usage, 1)
-            return
-        counts = np.bincount(rows, minlength=len(columns.ids))
-        columns.used_cpu += counts * usage.cpu
-        columns.used_memory += counts * usage.memory_mb
-        columns.used_disk += counts * usage.disk_mb
-        columns.alloc_count += counts
+        else:
+            self._steps.append(("take", rows, usage.cpu, usage.memory_mb, usage.disk_mb, 1))
 
     def add(self, row: int, usage: Usage, sign: int) -> None:
         """`usage` more (sign 1) or less (sign -1) on one row."""
-        columns = self._own_usage()
-        columns.used_cpu[row] += sign * usage.cpu
-        columns.used_memory[row] += sign * usage.memory_mb
-        columns.used_disk[row] += sign * usage.disk_mb
-        columns.alloc_count[row] += sign
+        self._steps.append(("used", row, sign * usage.cpu, sign * usage.memory_mb, sign * usage.disk_mb, sign))
 
-    def exchange(self, row: int, old: Usage, new: Usage) -> None:
-        """An allocation on `row` holds `new` instead of `old`."""
-        columns = self._own_usage()
-        columns.used_cpu[row] += new.cpu - old.cpu
-        columns.used_memory[row] += new.memory_mb - old.memory_mb
-        columns.used_disk[row] += new.disk_mb - old.disk_mb
-
-    def _own(self) -> FleetColumns:
-        if self.result is self._base:
-            self.result = self._base.share()
-        return self.result
-
-    def _own_nodes(self) -> FleetColumns:
-        columns = self._own()
-        if not self._owns_nodes:
-            self._owns_nodes = True
-            for name in NODE_COLUMNS:
-                setattr(columns, name, getattr(columns, name).copy())
-        return columns
-
-    def _own_usage(self) -> FleetColumns:
-        columns = self._own()
-        if not self._owns_usage:
-            self._owns_usage = True
-            for name in USAGE_COLUMNS:
-                setattr(columns, name, getattr(columns, name).copy())
-        return columns
-
-    def _append(self, node_id: str) -> int:
-        columns = self.result
-        row = len(columns.ids)
-        columns.ids = (*columns.ids, node_id)
-        columns._rows = columns._rows.set(node_id, row)
-        self._grow(1)
-        return row
-
-    def _grow(self, count: int) -> None:
-        columns = self._own()
-        for name in (*NODE_COLUMNS, *USAGE_COLUMNS):
-            column = getattr(columns, name)
-            setattr(columns, name, np.append(column, np.zeros(count, dtype=column.dtype)))
-        self._owns_nodes = self._owns_usage = True
+    def finish(self) -> Fleet:
+        """The fleet after this transaction."""
+        base = self._base
+        if not self._steps and self._size == base.size:
+            return base
+        columns, steps, length = base._state
+        if len(steps) != length:
+            steps = steps[:length]  # another revision went on from there, and was rolled back
+        steps.extend(self._steps)
+        fleet = Fleet(columns, steps, len(steps))
+        fleet.rows, fleet.size = self._rows, self._size
+        fleet.classes, fleet.datacenters, fleet.pools = base.classes, base.datacenters, base.pools
+        takes = sum(1 for step in steps if step[0] == "take")
+        if len(steps) + takes * TAKE_WEIGHT > STEPS_MAX:
+            fleet.columns()
+        return fleet

@@ -13,7 +13,7 @@ from immutables import Map
 from rove.engine import Change, Damage
 from rove.structs.job import Job
 
-from . import allocs, jobs, rows
+from . import counting, jobs, rows
 from .blocks import POSITIONS, AllocChange, Block
 from .draft import Draft
 from .nodes import refresh_columns
@@ -48,7 +48,6 @@ def load(revision: int, loaded: Iterable[Change]) -> tuple[Tables, list[Damage]]
             draft.tallies[deployment.job_key] = replace(
                 tally, active_deployments=tally.active_deployments + 1
             )  # fmt: skip
-    draft.fleet.reserve([node.id for _, node in nouns["nodes"]])
     for _, node in nouns["nodes"]:
         refresh_columns(draft, node, is_new=False)
     _load_allocs(draft, nouns, damage)
@@ -139,21 +138,20 @@ def _load_block(draft: Draft, block: Block, own: dict[int, AllocChange]) -> None
     draft.blocks[block.number] = block
     draft.next_block = max(draft.next_block, block.number + 1)
     newest = max((change.modify_index for change in own.values()), default=0)
-    allocs.index_block(draft, block, max(newest, block.row.create_index))
-    if own:
-        draft.changes.put_all(block, own)
+    counting.index_block(draft, block, max(newest, block.row.create_index))
+    draft.changes.put_all(block, own)
     earlier = draft.tally(block.job_key).modify_index
     untouched = np.ones(len(block), dtype=np.bool_)
     untouched[list(own)] = False
-    allocs.count_untouched(draft, block, np.flatnonzero(untouched))
+    counting.count_untouched(draft, block, np.flatnonzero(untouched))
     plain = {place: change for place, change in own.items() if not change.gone and change.moved is None}
-    allocs.count_changed(draft, block, plain)
+    counting.count_changed(draft, block, plain)
     for position, change in own.items():
         if not change.gone and change.moved is not None:
-            allocs.count_moved(draft, block, position, change)
+            counting.count_moved(draft, block, position, change)
     ended = {block.node_of(position) for position, change in own.items() if change.is_client_terminal}
     for node_id in sorted(ended):
-        allocs.sort_on_node(draft, block, node_id)
+        counting.sort_on_node(draft, block, node_id)
     key = block.job_key
     tally = draft.tally(key)
     draft.tallies[key] = replace(

@@ -12,7 +12,7 @@ from rove.structs.node import DrainMetadata, Eligibility, Node, NodeEvent, NodeP
 from rove.structs.resources import Usage
 
 from . import rows, settings
-from .allocs import usage_at
+from .counting import usage_at
 from .draft import Draft
 from .postings import EMPTY
 from .tables import OnNode

@@ -25,9 +25,9 @@ from rove.structs.job import (
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 
-from .allocs import deployment_at
 from .blocks import Block, id_bytes, split
 from .copies import copy_of, shared_of
+from .counting import deployment_at
 from .fleet import FleetView
 from .jobs import summary_of
 from .postings import EMPTY

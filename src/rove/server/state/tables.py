@@ -25,8 +25,8 @@ from rove.structs.job import (
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 
-from .blocks import AllocChange, Block
-from .fleet import FleetColumns
+from .blocks import POSITION_BITS, AllocChange, Block
+from .fleet import no_fleet
 from .postings import Postings
 
 WatchKey = tuple[str, ...]
@@ -91,8 +91,16 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 NO_TALLY = Tally()
 
 BlockChanges = tuple[AllocChange | None, ...]
-"""By position. Plain tuples of structs that the garbage collector need not look at: a map with an entry
-for each of a million allocations would cost it most of a second."""
+"""Changes of up to `CHUNK` copies, by position. Plain tuples of structs that the garbage collector need not
+look at: a map with an entry for each of a million allocations would cost it most of a second."""
+CHUNK_BITS = 8
+CHUNK = 1 << CHUNK_BITS
+CHUNK_MASK = CHUNK - 1
+
+
+def chunk_of(number: int, position: int) -> int:
+    """The key of the chunk that a copy's changes are in."""
+    return (number << POSITION_BITS | position) >> CHUNK_BITS
 
 
 class OnNode(msgspec.Struct, frozen=True, gc=False):
@@ -157,7 +165,7 @@ class Tables:
         self.deployments: Map[str, Deployment] = Map()
         self.blocks: Map[int, Block] = Map()
         self.changes: Map[int, BlockChanges] = Map()
-        """By block number: what has changed of each copy since it was placed. A block without is untouched."""
+        """What has changed of copies since they were placed, a chunk of positions an entry; see `chunk_of`."""
         self.pools: Map[str, NodePool] = Map()
         self.namespaces: Map[str, Namespace] = Map()
         self.scaling: Map[JobKey, JobScalingEvents] = Map()
@@ -165,7 +173,7 @@ class Tables:
         self.documents: Map[tuple[str, str], Document] = Map()
         self.configuration = SchedulerConfiguration()
         # derived
-        self.fleet = FleetColumns()
+        self.fleet = no_fleet()
         self.tallies: Map[JobKey, Tally] = Map()
         self.uses: Map[SpecKey, int] = Map()
         """How many kept allocations each specification has."""
@@ -183,8 +191,8 @@ class Tables:
 
     def change_at(self, block: Block, position: int) -> AllocChange | None:
         """What has changed of a copy since it was placed, or None."""
-        changes = self.changes.get(block.number)
-        return None if changes is None else changes[position]
+        chunk = self.changes.get(chunk_of(block.number, position))
+        return None if chunk is None else chunk[position & CHUNK_MASK]
 
     def share(self) -> Tables:
         """The same tables as a new object."""
@@ -231,7 +239,7 @@ class Column:
 
 
 class Changes:
-    """The changes of allocations within a draft: a block's are copied when the first of them is written."""
+    """The changes of allocations within a draft: a chunk is copied when the first of it is written."""
 
     __slots__ = ("_base", "_written")
 
@@ -241,35 +249,40 @@ class Changes:
 
     def at(self, block: Block, position: int) -> AllocChange | None:
         """What has changed of a copy, or None."""
-        number = block.number
-        changes = self._written[number] if number in self._written else self._base.get(number)
-        return None if changes is None else changes[position]
+        key = chunk_of(block.number, position)
+        chunk = self._written[key] if key in self._written else self._base.get(key)
+        return None if chunk is None else chunk[position & CHUNK_MASK]
 
     def put(self, block: Block, position: int, change: AllocChange) -> None:
         """Replace what has changed of a copy."""
-        changes = self._written.get(block.number)
-        if changes is None:
-            base = self._base.get(block.number)
-            changes = [None] * len(block) if base is None else list(base)
-            self._written[block.number] = changes
-        changes[position] = change
+        key = chunk_of(block.number, position)
+        chunk = self._written.get(key)
+        if chunk is None:
+            base = self._base.get(key)
+            size = min(CHUNK, len(block) - (position & ~CHUNK_MASK))
+            chunk = self._written[key] = [None] * size if base is None else list(base)
+        chunk[position & CHUNK_MASK] = change
 
     def put_all(self, block: Block, changes: Mapping[int, AllocChange]) -> None:
         """Set what has changed of a block's copies, by position, as when loading."""
-        self._written[block.number] = [changes.get(position) for position in range(len(block))]
+        for start in range(0, len(block), CHUNK):
+            chunk = [changes.get(position) for position in range(start, min(start + CHUNK, len(block)))]
+            if any(chunk):
+                self._written[chunk_of(block.number, start)] = chunk
 
-    def drop(self, number: int) -> None:
+    def drop(self, block: Block) -> None:
         """Forget those of a whole block."""
-        self._written[number] = None
+        for position in range(0, len(block), CHUNK):
+            self._written[chunk_of(block.number, position)] = None
 
     def finish(self) -> Map[int, BlockChanges]:
         """The map with the writes."""
         if not self._written:
             return self._base
         mutation = self._base.mutate()
-        for number, changes in self._written.items():
-            if changes is not None:
-                mutation[number] = tuple(changes)
+        for key, chunk in self._written.items():
+            if chunk is not None:
+                mutation[key] = tuple(chunk)
             else:
-                mutation.pop(number, None)
+                mutation.pop(key, None)
         return mutation.finish()

@@ -90,7 +90,7 @@ def bcrypt(scope: Scope, text: str, *given: Number) -> str:
     password = text.encode("utf-8")
     if b"\0" in password or len(password) > 72:
         raise FunctionError("the text must have at most 72 bytes and no NUL", 0)
-    scope.budget.step(1 << max(0, cost - 2) << 4)
+    scope.budget.step(1 << cost << 4)
     table = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     salt = "".join(table[byte & 63] for byte in _random(scope, 21)) + table[(_random(scope, 1)[0] & 3) << 4]
     setting = f"$2a${cost:02d}${salt}"

@@ -13,7 +13,20 @@ _STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d{
 _TOKEN = re.compile(r"''|'(?:[^']|'')*'|'|([a-zA-Z])\1*|[^'a-zA-Z]+", re.DOTALL)
 _DURATION = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
@@ -51,6 +64,8 @@ def _nanoseconds(text: str) -> int:
         return 0
     total = 0
     at = 0
+    if len(rest) > 200:
+        raise FunctionError("the duration is too long", 1)
     while at < len(rest):
         found = _DURATION.match(rest, at)
         if found is None or not (found[1] or (found[2] or "").strip(".")) or len(found[0]) > 60:
@@ -58,7 +73,7 @@ def _nanoseconds(text: str) -> int:
         amount = Fraction((found[1] or "0") + (found[2] or "").rstrip("."))
         total += int(amount * _UNITS[found[3]])
         at = found.end()
-    if not rest or total > 1 << 63:
+    if not rest or total >= 1 << 63:
         raise FunctionError('a duration looks like "1h30m" or "-1.5s"', 1)
     return sign * total
 
@@ -79,7 +94,7 @@ def format_date(template: str, stamp: str) -> str:
         token = found[0]
         if found[1]:
             made.append(_verb(token, when))
-        elif token == "''":
+        elif token == "''":  # noqa: S105 - a piece of a date format
             made.append("'")
         elif token[0] == "'":
             if len(token) == 1:

@@ -13,7 +13,7 @@ from rove.jobspec.hcl.functions.formatting import format_text
 from rove.jobspec.hcl.lexer import GO_SPACE
 from rove.jobspec.hcl.nodes import normal
 from rove.jobspec.hcl.numbers import Number
-from rove.jobspec.hcl.positions import clusters
+from rove.jobspec.hcl.positions import cluster_starts, clusters
 from rove.jobspec.hcl.types import ANY, NUMBER, STRING, ListOf
 
 _LIST_OF_TEXT = ("list", STRING)
@@ -175,17 +175,14 @@ def substr(text: str, offset: Number, length: Number) -> str:
 
 
 def split_clusters(text: str) -> Iterator[str]:
-    """The user-perceived characters of a text."""
-    piece = ""
-    for char in text:
-        if (piece and clusters(piece + char) == clusters(piece) and not (piece.isascii() and char.isascii())) or (piece == "\r" and char == "\n"):
-            piece += char
-        else:
-            if piece:
-                yield piece
-            piece = char
-    if piece:
-        yield piece
+    """The user-perceived characters of a text; a carriage return and the newline after it are one."""
+    begin = 0
+    for at, starts in enumerate(cluster_starts(text)):
+        if at and starts and not (text[at] == "\n" and text[at - 1] == "\r"):
+            yield text[begin:at]
+            begin = at
+    if text:
+        yield text[begin:]
 
 
 @function("title", STRING)
