@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rove.engine import Change
+from rove.engine.salvage import readable
 from rove.engine.sqlite import SqliteEngine
 from rove.errors import RoveError
 
@@ -121,8 +122,16 @@ async def test_a_row_with_a_changed_bit_is_named_and_the_rest_is_served(tmp_path
     path.write_bytes(content)
     found, damage = await read(path)
     bad = (123).to_bytes(8, "big")
-    assert damage == [f"table jobs, row {bad.hex()}: its checksum does not match"]
+    assert damage == ["table jobs, row 123: its checksum does not match"]
     assert found == {key: value for key, value in rows.items() if key != bad}
+
+
+def test_a_damaged_row_is_named_in_words_that_people_know() -> None:
+    index = (12).to_bytes(8, "big")
+    assert readable(index + b"default\0web") == "12 (default/web)"
+    assert readable(index + (3).to_bytes(8, "big") + b"default\0web") == "12 (default/web)"
+    assert readable(index) == "12"
+    assert readable(index + b"\xff\x01\n") == "12"
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -294,9 +294,17 @@ def test_meta_changed_while_a_node_runs_lets_waiting_jobs_in_and_outlives_its_ag
     assert trio.names("gpu") == ["n2"]
     trio.nodes["n2"].kill()
     trio.nodes["n2"].start(wait=False)
-    until(lambda: trio.node("n2")["Meta"].get("gpu") == "yes", "it is still there")
+    trio.nodes["n3"].put(f"/v1/client/metadata?node_id={trio.id_of('n3')}", {"Meta": {"rack": None, "own": "1"}})
+
+    def told() -> Any:
+        return trio.server.get(f"/v1/client/metadata?node_id={trio.id_of('n2')}")
+
+    assert until(told, "n2 is connected again") == {
+        "Meta": {"rack": "r2", "gpu": "yes"}, "Dynamic": {"gpu": "yes"}, "Static": {"rack": "r2"}
+    }
     shown = trio.server.cli("node", "meta", "read", "-node-id", trio.id_of("n2"), check=True).stdout
     assert "gpu" in shown
+    assert trio.node("n3")["Meta"] == {"own": "1"}
     trio.server.cli("node", "meta", "apply", "-node-id", trio.id_of("n2"), "-unset", "gpu", check=True)
     until(lambda: "gpu" not in trio.node("n2")["Meta"], "it is gone")
     assert trio.node("n2")["Meta"]["rack"] == "r2"
@@ -316,6 +324,11 @@ def test_hostile_drains_are_refused(trio: Trio) -> None:
     unknown = "00000000-0000-0000-0000-000000000000"
     assert trio.server.request("PUT", f"/v1/node/{unknown}/drain", {"DrainSpec": {}})[0] == 404
     assert trio.node("n1")["DrainStrategy"] is None
+    for meta in ({}, {"": "x"}, {"a b": "x"}, {"x" * 300: "x"}, {"x": "y" * 5000}, {"x": 1}):
+        status, answer, _ = trio.server.request("PUT", f"/v1/client/metadata?node_id={node_id}", {"Meta": meta})
+        assert 400 <= status < 500, (meta, status, answer)
+    assert trio.server.request("PUT", f"/v1/client/metadata?node_id={unknown}", {"Meta": {"a": "b"}})[0] == 404
+    assert trio.node("n1")["Meta"] == {"rack": "r1"}
 
 
 def test_time_passes(trio: Trio) -> None:

@@ -233,7 +233,7 @@ _PIECES = [
 ]  # fmt: skip
 
 
-def mutant(source: str, seed: int) -> str:
+def mutant(source: str, seed: str | int) -> str:
     """The source with a few deterministic injuries."""
     rng = random.Random(seed)
     text = source

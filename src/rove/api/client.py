@@ -20,6 +20,8 @@ from rove.structs.messages import (
     FileRequest,
     Kind,
     LogsRequest,
+    NodeMeta,
+    NodeMetaRequest,
     RestartRequest,
     SignalRequest,
     Stats,
@@ -85,9 +87,9 @@ async def open_stream(call: Call, node_id: str, kind: Kind, body: Any) -> NodeSt
     return own
 
 
-def asked_node(call: Call) -> str:
-    """`?node_id=`, "" for this agent. Raises `NotFoundError` for a node that is not known."""
-    node_id = call.query.get("node_id", "")
+def asked_node(call: Call, in_body: str = "") -> str:
+    """`?node_id=` (or the body's), "" for this agent. Raises `NotFoundError` for a node that is not known."""
+    node_id = call.query.get("node_id", "") or in_body
     client = call.client
     if node_id and (client is None or client.node_id != node_id):
         if call.backend.server is None or call.store.snapshot().node(node_id) is None:
@@ -152,21 +154,25 @@ async def node_gc(call: Call) -> Reply:
     return Reply({}, is_read=False)
 
 
-class MetaReply(Noun, frozen=True, kw_only=True):
-    """A node's meta: all of it, and where each part is from."""
+class MetaBody(Noun, frozen=True, kw_only=True):
+    """Change a node's meta; null takes a key away."""
 
-    meta: dict[str, str]
-    dynamic: dict[str, str] = {}
-    static: dict[str, str] = {}
+    node_id: str = ""
+    meta: dict[str, str | None] = {}
 
 
 async def read_meta(call: Call) -> Reply:
     """A node's meta."""
-    node_id = asked_node(call) or (call.client.node_id if call.client else "")
-    node = call.store.snapshot().node(node_id)
-    if node is None:
-        raise unknown("node", node_id)
-    return Reply(MetaReply(meta=node.meta, static=node.meta))
+    return Reply(await ask(call, asked_node(call), Kind.NODE_META, NodeMetaRequest(), NodeMeta))
+
+
+async def change_meta(call: Call) -> Reply:
+    """Change a node's meta while it runs."""
+    body = await call.body(MetaBody)
+    node_id = asked_node(call, body.node_id)
+    if not body.meta:
+        raise BadRequestError("node.meta", "missing required Meta object", fix='send {"Meta": {"key": "value"}}')
+    return Reply(await ask(call, node_id, Kind.NODE_META, NodeMetaRequest(changes=body.meta), NodeMeta), is_read=False)
 
 
 async def file_list(call: Call) -> Reply:
@@ -394,7 +400,19 @@ ROUTES = (
         summary="A node's meta",
         query=("node_id",),
         capability="node:read",
-        answer=MetaReply,
+        answer=NodeMeta,
+        place=Place.NODE,
+    ),
+    Route(
+        methods=WRITE,
+        path="/v1/client/metadata",
+        handler=change_meta,
+        summary="Change a node's meta",
+        query=("node_id",),
+        capability="node:write",
+        body=MetaBody,
+        answer=NodeMeta,
+        place=Place.NODE,
     ),
     Route(
         methods=READ,

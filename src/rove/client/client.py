@@ -22,6 +22,7 @@ from rove.client.allocrunner.loop import AllocRecord, AllocRunner
 from rove.client.collect import Collect, Ended, Limits, Room, to_collect
 from rove.client.drivers.base import Driver
 from rove.client.link import ServerLink
+from rove.client.meta import Changes, merged_changes, with_changes
 from rove.client.orphans import end_orphans
 from rove.client.reports import Reporter
 from rove.client.serving import Serving
@@ -39,6 +40,7 @@ from rove.structs.messages import (
     Empty,
     Kind,
     NodeEventsRequest,
+    NodeMeta,
     RegisterReply,
     RegisterRequest,
     job_ref,
@@ -92,6 +94,8 @@ class Client:
         self._down_timer: asyncio.Task[None] | None = None
         self._was_down = False
         self._events: list[NodeEvent] = []
+        self._static_meta: dict[str, str] = {}
+        self._meta_changes: dict[str, str | None] = {}
         self._around = Surroundings(
             clock=clock, settings=settings, drivers=drivers, node=lambda: self.node,
             jitter=self._random.random, host_env=task_host_env(os.environ),
@@ -117,6 +121,9 @@ class Client:
         self._prepare_alloc_dir()
         found = await self._fingerprint(self.settings, self.drivers)
         self.node = self._complete(found, node_id, secret)
+        self._static_meta = self.node.meta
+        self._meta_changes = self.state.load_meta()
+        self._use_meta()
         self._restore()
         for work in (
             self.link.run(), self.reporter.run(), self._collect_loop(), self._probe_loop(),
@@ -385,6 +392,27 @@ class Client:
         except RoveError as error:
             log.warning("node events were not delivered: %s", error)
             self._events = events + self._events
+
+    # --- meta ---------------------------------------------------------------------------------------
+
+    @property
+    def meta(self) -> NodeMeta:
+        """The node's meta, and where each part of it is from."""
+        return NodeMeta(meta=self.node.meta, dynamic=self._meta_changes, static=self._static_meta)
+
+    async def change_meta(self, changes: Changes) -> NodeMeta:
+        """Change the node's meta, for good, and tell the server. Raises `RoveError`."""
+        merged = merged_changes(self._static_meta, self._meta_changes, changes)
+        if merged != self._meta_changes:
+            await self.state.save_meta(merged)
+            self._meta_changes = merged
+            self._use_meta()
+            await self.link.register()
+        return self.meta
+
+    def _use_meta(self) -> None:
+        node = msgspec.structs.replace(self.node, meta=with_changes(self._static_meta, self._meta_changes))
+        self.node = msgspec.structs.replace(node, computed_class=computed_class(node))
 
     # --- background ---------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ from rove.structs.messages import (
     Kind,
     LogsRequest,
     MonitorRequest,
+    NodeMeta,
+    NodeMetaRequest,
     RestartRequest,
     SignalRequest,
     Stats,
@@ -61,6 +63,7 @@ class Serving:
         router.on(Kind.ALLOC_CHECKS, AllocRequest, self._checks)
         router.on(Kind.NODE_STATS, Empty, self._node_stats)
         router.on(Kind.NODE_GC, Empty, self._node_gc)
+        router.on(Kind.NODE_META, NodeMetaRequest, self._node_meta)
         router.on(Kind.FS_LIST, FileRequest, self._list)
         router.on(Kind.FS_STAT, FileRequest, self._stat)
         router.on_stream(Kind.FS_READ, FileRequest, self._read)
@@ -114,6 +117,9 @@ class Serving:
     async def _node_gc(self, _: Session, __: Empty) -> Empty:
         await self._client.collect_all()
         return Empty()
+
+    async def _node_meta(self, _: Session, request: NodeMetaRequest) -> NodeMeta:
+        return await self._client.change_meta(request.changes) if request.changes else self._client.meta
 
     async def _list(self, _: Session, request: FileRequest) -> FileInfos:
         root = self._client.runner(request.alloc_id).dir

@@ -1,7 +1,7 @@
 """What a node remembers over its agent's restarts: who it is, its allocations, their tasks.
 
-Under the state directory: ``client-id``, ``secret-id``, ``lock``, and in ``allocs/`` two files an
-allocation: ``<id>.alloc`` (the allocation with its job) and ``<id>.tasks`` (how far its tasks are). A file
+Under the state directory: ``client-id``, ``secret-id``, ``meta`` (what was changed of it), ``lock``, and in
+``allocs/`` two files an allocation: ``<id>.alloc`` (the allocation with its job) and ``<id>.tasks`` (how far its tasks are). A file
 is a header line ``rove-state <version> <crc32>`` and JSON below. Files are replaced whole: temporary
 name, fsync, rename, then one fsync of the directory for all files of a batch. A file that cannot be read is
 moved aside and named; it never keeps the agent from starting.
@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -30,6 +31,7 @@ MAGIC = "rove-state"
 SEQUENCE_BITS = 20
 """Reports of one allocation that one agent may number; the numbers stay below 2**53."""
 ALLOC, TASKS, BROKEN = ".alloc", ".tasks", ".broken"
+META = "meta"
 
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -114,6 +116,31 @@ class LocalState:
         _replace(path, str(start).encode())
         _sync_dir(self._path)
         return start << SEQUENCE_BITS
+
+    def load_meta(self) -> dict[str, str | None]:
+        """The changes of the node's meta that were kept."""
+        path = self._path / META
+        if not path.exists():
+            return {}
+        try:
+            return msgspec.json.decode(_unframe(path.read_bytes()), type=dict[str, str | None])
+        except (OSError, ValueError) as error:
+            self._set_aside(path, str(error))
+            return {}
+
+    async def save_meta(self, changes: Mapping[str, str | None]) -> None:
+        """Keep the changes of the node's meta. Raises `RoveError` if they cannot be kept."""
+        data = _frame(msgspec.json.encode(dict(changes)))
+        try:
+            await self._offload(self._write_meta, data)
+        except OSError as error:
+            raise RoveError(
+                "client.state_dir", "the node's meta was not changed", f"{self._path}: {error.strerror or error}"
+            ) from None
+
+    def _write_meta(self, data: bytes) -> None:
+        _replace(self._path / META, data)
+        _sync_dir(self._path)
 
     def load(self) -> list[Remembered]:
         """Every allocation that can be read. What cannot is in `damage`, and moved aside."""

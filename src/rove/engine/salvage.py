@@ -46,9 +46,18 @@ def read_rows(
         if sound:
             rows.append(Change(table, key, value))
         else:
-            name = key.hex() if isinstance(key, bytes) else str(key)
-            damage.append(Damage(f"table {table}, row {name}", "its checksum does not match"))
+            damage.append(Damage(f"table {table}, row {readable(key)}", "its checksum does not match"))
     return rows, tuple(damage)
+
+
+def readable(key: object) -> str:
+    """A row's key as people can use it: its number, and the names that follow, as ``12 (default/web)``."""
+    if not isinstance(key, bytes):
+        return str(key)
+    names = key[8:].replace(b"\0", b"/").decode("utf-8", "replace").strip("/")
+    plain = "".join(letter for letter in names if letter.isprintable() and letter != "\ufffd").strip("/")
+    number = int.from_bytes(key[:8].ljust(8, b"\0"), "big")
+    return f"{number} ({plain})" if plain else str(number)
 
 
 def _tables(connection: sqlite3.Connection) -> Iterator[str]:
@@ -78,8 +87,11 @@ def _around_damage(connection: sqlite3.Connection, table: str) -> Iterator[Row |
         except (sqlite3.Error, UnicodeDecodeError) as error:
             why = str(error)
         behind = _next_readable(connection, table, int.from_bytes(last[:8].ljust(8, b"\0"), "big"))
-        until = "the end" if behind is None else behind.hex()
-        yield Damage(f"table {table}, rows between {last.hex() or 'the beginning'} and {until}", f"unreadable: {why}")
+        until = "the end" if behind is None else readable(behind)
+        yield Damage(
+            f"table {table}, rows between {readable(last) if last else 'the beginning'} and {until}",
+            f"unreadable: {why}",
+        )
         if behind is None:
             return
         start = behind

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     ALLOC_CHECKS = "alloc.checks"
     NODE_STATS = "node.stats"
     NODE_GC = "node.gc"
+    NODE_META = "node.meta"
     FS_LIST = "fs.list"
     FS_STAT = "fs.stat"
     # server -> node: streams
@@ -208,6 +209,20 @@ class MonitorRequest(Noun, frozen=True, kw_only=True):
 
     log_level: str = "info"
     log_json: bool = False
+
+
+class NodeMetaRequest(Noun, frozen=True, kw_only=True):
+    """Change a node's meta; None takes a key away. Empty: only tell it."""
+
+    changes: dict[str, str | None] = {}
+
+
+class NodeMeta(Noun, frozen=True, kw_only=True):
+    """A node's meta: as jobs see it, what was changed while it runs, what its configuration says."""
+
+    meta: dict[str, str] = {}
+    dynamic: dict[str, str | None] = {}
+    static: dict[str, str] = {}
 
 
 class Stats(Noun, frozen=True, kw_only=True):

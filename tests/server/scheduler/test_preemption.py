@@ -131,3 +131,18 @@ def test_a_victim_that_the_others_make_unnecessary_is_spared(run: Run) -> None:
     job = a_job("high", priority=90, cpu=850, memory=10)
     view = FakeView([a_node(cpu=1000)], [job, small, large], allocs, configuration=ON)
     assert victims(run(view, job)) == ["large"]
+
+
+def test_many_copies_push_out_one_node_after_another_and_nobody_twice(run: Run) -> None:
+    low = [a_job(f"low{n}", priority=10 + n % 3, cpu=1000, memory=10) for n in range(30)]
+    nodes = [a_node(f"n{n}", cpu=1000) for n in range(30)]
+    allocs = [an_alloc(job, 0, node=f"n{n}", id=job.id) for n, job in enumerate(low)]
+    job = a_job("high", priority=90, count=25, cpu=600, memory=10)
+    view = FakeView(nodes, [job, *low], allocs, configuration=ON)
+    result = run(view, job)
+    out = victims(result)
+    assert len(out) == len(set(out)) == 25
+    assert result.queued == {"api": 0}
+    cheapest = {j.id for j in low if j.priority in (10, 11)}
+    assert cheapest <= set(out)
+    assert verify(result.plan, view)[1]

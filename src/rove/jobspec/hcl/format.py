@@ -263,6 +263,8 @@ def _needs_space(earlier: Token | None, before: Token, token: Token) -> bool:
     right = token.text if token.kind == "sign" else ""
     if before.kind == "ident" and right == "(":
         return False
+    if left == "." and token.kind == "number" and earlier is not None and earlier.kind == "number":
+        return True  # without it the two would read as one number
     if left == "." or right in (".", ",", "..."):
         return False
     if left == ",":
@@ -285,4 +287,4 @@ _CLOSED = ("}", "]", ")")
 
 def _render(line: Line) -> str:
     body = "".join(token.text for token in [*line.lead, *line.assign, *line.comment])
-    return " " * line.indent + body.rstrip() if body.strip() else ""
+    return " " * line.indent + body if body.strip() else ""

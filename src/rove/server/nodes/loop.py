@@ -38,7 +38,7 @@ from rove.structs.messages import (
     RegisterReply,
     RegisterRequest,
 )
-from rove.structs.node import NodeEvent, NodeStatus
+from rove.structs.node import NodeEvent, NodeStatus, computed_class
 
 from . import core
 
@@ -250,7 +250,7 @@ class Nodes:
             )
         evaluations: tuple[Evaluation, ...] = ()
         now = self._clock.now()
-        if known is None or known.status is not NodeStatus.READY:
+        if known is None or known.status is not NodeStatus.READY or known.computed_class != computed_class(node):
             evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
         ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
         parts = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -49,6 +50,7 @@ class Preemptor:
         self.ask = ask
         self.ledger = ledger
         self._candidates: dict[int, list[Victim]] = {}
+        self._heap: list[tuple[float, int]] | None = None
         self._chosen_of_group: Counter[tuple[str, str, str]] = Counter()
 
     def victims_on(self, row: int) -> list[Victim]:
@@ -70,15 +72,33 @@ class Preemptor:
     def best(self, chosen: Candidates, picker: Picker, shut: Collection[int], only: int | None) -> Found | None:
         """The node where pushing out costs least and fits best, or None.
 
-        shut: positions that are no use. only: the one position allowed, None for any.
+        shut: positions that are no use. only: the one position allowed, None for any. Nodes are worked out
+        once; later only those that look best are looked at again, as a placement makes no other node better.
         """
+        if only is not None:
+            usable = only >= 0 and only not in shut and not picker.is_blocked(only)
+            return self.on(chosen, picker, only) if usable else None
+        if self._heap is None:
+            found = (self.on(chosen, picker, position) for position in range(len(chosen.rows)))
+            self._heap = [(-one.score, one.position) for one in found if one is not None]
+            heapq.heapify(self._heap)
+        heap = self._heap
+        aside: list[tuple[float, int]] = []
         best: Found | None = None
-        for position in range(len(chosen.rows)) if only is None else [only]:
-            if position < 0 or position in shut or picker.is_blocked(position):
+        while heap and best is None:
+            entry = heapq.heappop(heap)
+            position = entry[1]
+            if position in shut or picker.is_blocked(position):
+                aside.append(entry)
                 continue
-            found = self.on(chosen, picker, position)
-            if found is not None and (best is None or found.score > best.score):
-                best = found
+            fresh = self.on(chosen, picker, position)
+            if fresh is None:
+                continue
+            heapq.heappush(heap, (-fresh.score, position))
+            if heap[0][1] == position:
+                best = fresh
+        for entry in aside:
+            heapq.heappush(heap, entry)
         return best
 
     def note(self, found: Found) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rove.structs.alloc import Allocation, RescheduleEvent, RescheduleTracker
 from rove.structs.base import UnixNs, unix_ns
@@ -87,8 +86,3 @@ def penalised_nodes(alloc: Allocation) -> frozenset[str]:
     """Nodes on which this copy has failed before."""
     events = alloc.reschedule_tracker.events if alloc.reschedule_tracker else ()
     return frozenset({alloc.node_id, *(event.prev_node_id for event in events)})
-
-
-def is_rising(tracker: RescheduleTracker) -> bool:
-    """True if the attempts are in time order (checked by tests)."""
-    return all(a.reschedule_time <= b.reschedule_time for a, b in pairwise(tracker.events))

@@ -21,9 +21,10 @@ from .asks import ask_of
 from .decision import Decision, GroupDecision, Request
 from .feasible import base_mask, feasible
 from .followups import Followups
+from .group import Context
 from .ledger import Ledger
 from .place import Outcome, Placer, Run
-from .reconcile import Context, bury, settle_deployment, stop_group
+from .reconcile import bury, settle_deployment, stop_group
 from .reconnect import resolve_reconnects
 from .rollout import HOLDING, Progress, current, strategy_of
 from .taint import NodeOf, disconnect_of, is_of, sort_allocs

@@ -23,8 +23,8 @@ _MODULES = {
         "trimprefix trimspace trimsuffix upper"
     ),
     "collections": (
-        "chunklist coalesce coalescelist compact concat contains distinct element flatten index keys length lookup merge "
-        "range setintersection setproduct setunion slice sort values zipmap"
+        "chunklist coalesce coalescelist compact concat contains distinct element flatten index keys length lookup "
+        "merge range setintersection setproduct setunion slice sort values zipmap"
     ),
     "encoding": "base64decode base64encode csvdecode jsondecode jsonencode urlencode yamldecode yamlencode",
     "crypto": "bcrypt md5 rsadecrypt sha1 sha256 sha512 uuidv4 uuidv5",
