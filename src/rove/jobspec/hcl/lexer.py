@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-# Whatever is beyond ASCII may be part of a name here; the parser asks Unicode whether it really is.
-IDENT = r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff-]*+"
+# Whatever is beyond ASCII may be part of a name here; the parser asks Unicode whether it really is. Written as what
+# is left out, which compiles several times faster than what is let in.
+IDENT = r"[^\x00-@\[-^`{-\x7f][^\x00-,./:-@\[-^`{-\x7f]*+"
 NUMBER = r"[0-9](?:\.*+(?:[0-9]|[eE][+-]?[0-9]))*+"
 # A quoted text without escapes and interpolation: `$` and `%` are plain unless a brace follows.
 _SIMPLE = r"(?:[^\"\\$%\n\r]|[$%](?!\{))*+"

@@ -8,7 +8,7 @@ from rove.jobspec.hcl import limits, numbers
 from rove.jobspec.hcl.convert import ConvertError, convert, to_bool, to_number, to_text, unify
 from rove.jobspec.hcl.numbers import NumberError
 from rove.jobspec.hcl.scope import Budget, BudgetError, EvalError, PoisonedError, Scope
-from rove.jobspec.hcl.types import ANY, ListOf, MapOf, SetOf, equal, friendly, type_of, weigh
+from rove.jobspec.hcl.types import ANY, BOOL, NUMBER, STRING, ListOf, MapOf, SetOf, equal, friendly, type_of, weigh
 
 if TYPE_CHECKING:
     from rove.jobspec.hcl.nodes import Conditional, Node
@@ -93,14 +93,14 @@ def choose(node: Conditional, scope: Scope) -> Value:
     """A conditional's value. An error on the side that is not chosen does not count, an unlike type does."""
     yes, yes_failure = _attempt(node.yes, scope)
     no, no_failure = _attempt(node.no, scope)
-    shared = None
-    if not (yes_failure or no_failure):
-        for side in (yes, no):
-            if isinstance(side, list | tuple | dict):
-                weight = weigh(side, limits.TEXT_MAX)
-                scope.budget.hold(weight)
-                scope.budget.step(weight >> 6)
-        shared = _shared_type(node, yes, no)
+    for side in (yes, no):
+        if isinstance(side, list | tuple | dict):
+            weight = weigh(side, limits.TEXT_MAX)
+            scope.budget.hold(weight)
+            scope.budget.step(weight >> 6)
+    have = _type_of_failed(node.yes) if yes_failure else type_of(yes)
+    other = _type_of_failed(node.no) if no_failure else type_of(no)
+    shared = None if have == other or ANY in (have, other) else _shared_type(node, have, other)
     holds = condition_holds(node.condition, scope)
     failure = yes_failure if holds else no_failure
     if failure:
@@ -124,12 +124,22 @@ def _attempt(node: Node, scope: Scope) -> tuple[Value, EvalError | None]:
         return None, failure
 
 
-def _shared_type(node: Conditional, yes: Value, no: Value) -> Any:
-    if yes is None or no is None or (type(yes) is type(no) and not isinstance(yes, list | tuple | dict)):
-        return None
-    have, other = type_of(yes), type_of(no)
-    if have == other:
-        return None
+def _type_of_failed(node: Node) -> Any:
+    """The type an expression without a value would have had; "any" if that cannot be told."""
+    from rove.jobspec.hcl.nodes import Chain, Paren, Template, Unary
+
+    while isinstance(node, Paren):
+        node = node.inner
+    if isinstance(node, Template):
+        return STRING
+    if isinstance(node, Unary):
+        return NUMBER if node.operator == "-" else BOOL
+    if isinstance(node, Chain):
+        return NUMBER if node.rest[-1][0] in _ARITHMETIC else BOOL
+    return ANY
+
+
+def _shared_type(node: Conditional, have: Any, other: Any) -> Any:
     shared = unify([have, other])
     if shared is None:
         raise EvalError(

@@ -126,6 +126,7 @@ class TemplateParser(ExpressionParser):
             self._heredoc_not_closed(opened, body, marker)
         raw = text[body : first.start()]
         if self.literal or ("${" not in raw and "%{" not in raw):
+            self._no_lone_return(body, first.end())
             return _plain_heredoc(raw, body, flush), first.end() - (text[first.end() - 1] == "\r")
         parts: list[Part] = []
         position = body
@@ -146,9 +147,18 @@ class TemplateParser(ExpressionParser):
                 position, trim_next = self._sequence(parts, position)
             else:
                 self._heredoc_not_closed(opened, body, marker)
+        self._no_lone_return(body, end.end())
         if flush:
             parts = _without_indentation(parts)
         return parts, end.end() - (text[end.end() - 1] == "\r")
+
+    def _no_lone_return(self, start: int, end: int) -> None:
+        """A carriage return in a heredoc belongs to a line end."""
+        at = self.text.find("\r", start, end)
+        while at >= 0:
+            if self.text[at + 1 : at + 2] != "\n":
+                raise SyntaxFault(self.at(at, at + 1, "Carriage return", "it may stand only at the end of a line"))
+            at = self.text.find("\r", at + 1, end)
 
     def _heredoc_not_closed(self, opened: int, body: int, marker: str) -> NoReturn:
         detail = f'a line with only "{marker}" must follow, and end like any line'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from rove.errors import RoveError
 from rove.ports import Clock
 from rove.server.nodes.loop import Nodes
 from rove.server.state import Collect, Store
@@ -59,7 +58,7 @@ class Collection:
             await self._clock.sleep(INTERVAL_S)
             try:
                 found = await self.collect(self._thresholds)
-            except (OSError, RoveError):
+            except Exception:  # also our own bugs: this loop must not end
                 log.exception("garbage collection failed; it tries again in %d s", INTERVAL_S)
                 continue
             log.debug("collected %d evaluations, %d allocations", len(found.evaluation_ids), len(found.allocations))

@@ -255,10 +255,8 @@ class Evaluations:
 def _classes_with_room(committed: Committed) -> set[str]:
     """Classes of nodes that became ready, changed, or lost an allocation."""
     classes = {node.computed_class for node in committed.nodes if node.is_ready}
-    if committed.alloc_nodes:
-        ended = {allocation.node_id for allocation in committed.allocs() if allocation.is_client_terminal}
-        for node_id in ended:
-            node = committed.snapshot.node(node_id)
-            if node is not None:
-                classes.add(node.computed_class)
+    for node_id in committed.ended_nodes():
+        node = committed.snapshot.node(node_id)
+        if node is not None:
+            classes.add(node.computed_class)
     return classes

@@ -24,7 +24,7 @@ from rove.server.state import (
     Store,
     UpdateAllocs,
 )
-from rove.structs.alloc import Allocation, AllocUpdate
+from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
 from rove.structs.base import from_unix, unix_ns
 from rove.structs.evaluation import Evaluation, Trigger
 from rove.structs.job import Job, JobType
@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TICK_S = 0.5
+REPORTS_PER_COMMIT = 500
+"""More would hold the event loop too long at once."""
 NODES_PER_TTL_SECOND = 2000
 """A bigger fleet sends heartbeats less often."""
 
@@ -156,11 +158,11 @@ class Nodes:
         """Tell connected nodes what concerns them."""
         if not (committed.alloc_nodes & self._links.keys()):
             return
-        for allocation in committed.allocs():
-            # The node's own reports leave alloc_modify_index alone: no need to echo them.
-            link = self._links.get(allocation.node_id)
-            if link is not None and allocation.alloc_modify_index == committed.revision:
-                link.dirty.add(allocation.id)
+        # What the nodes reported themselves is not echoed to them.
+        for node_id, alloc_ids in committed.assigned().items():
+            link = self._links.get(node_id)
+            if link is not None:
+                link.dirty.update(alloc_ids)
                 link.wake.set()
 
     def forget(self, allocations: Iterable[Allocation]) -> None:
@@ -304,11 +306,11 @@ class Nodes:
         while True:
             await self._report_wake.wait()
             self._report_wake.clear()
-            batch, self._reports = self._reports, []
+            batch = self._take_reports()
             try:
                 index = await self._store_batch([(node_id, updates) for node_id, updates, _ in batch])
-            except (OSError, RoveError) as error:
-                log.error("reports of %d nodes could not be stored: %s", len(batch), error)
+            except Exception as error:  # also our own bugs: this loop must not end
+                log.exception("reports of %d nodes could not be stored", len(batch))
                 for *_, future in batch:
                     if not future.done():
                         future.set_exception(
@@ -319,26 +321,37 @@ class Nodes:
                 if not future.done():
                     future.set_result(index)
 
+    def _take_reports(self) -> list[tuple[str, tuple[AllocUpdate, ...], asyncio.Future[int]]]:
+        """The oldest messages, as many as one commit should hold; the rest comes next."""
+        count = taken = 0
+        while taken < len(self._reports) and count < REPORTS_PER_COMMIT:
+            count += len(self._reports[taken][1])
+            taken += 1
+        batch, self._reports = self._reports[:taken], self._reports[taken:]
+        if self._reports:
+            self._report_wake.set()
+        return batch
+
     async def _store_batch(self, batch: Sequence[tuple[str, Sequence[AllocUpdate]]]) -> int:
+        """Store reports; the state drops those about allocations that are not the reporting node's."""
         head = self._store.head()
-        kept: list[tuple[AllocUpdate, Allocation]] = []
-        for node_id, updates in batch:
-            for update in updates:
-                allocation = head.alloc(update.id)
-                if allocation is not None and allocation.node_id == node_id:
-                    kept.append((update, allocation))
-        if not kept:
-            return head.index
+        failed = [
+            (update, allocation)
+            for node_id, updates in batch
+            for update in updates
+            if update.client_status is AllocStatus.FAILED
+            and (allocation := head.alloc(update.id)) is not None
+            and allocation.node_id == node_id
+        ]
         evaluations = tuple(
             evaluation
-            for key, allocation in core.failed_jobs(kept).items()
+            for key, allocation in core.failed_jobs(failed).items()
             if (
                 evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id)
             )
         )
-        return await self._store.commit(
-            UpdateAllocs(updates=tuple(update for update, _ in kept), evaluations=evaluations)
-        )
+        parts = [UpdateAllocs(updates=tuple(updates), node_id=node_id) for node_id, updates in batch]
+        return await self._store.commit(Batch(parts=(*parts, PutEvaluations(evaluations=evaluations))))
 
     # -- loss
 
@@ -356,8 +369,8 @@ class Nodes:
             if lost:
                 try:
                     await self._mark_down(lost)
-                except (OSError, RoveError) as error:
-                    log.error("%d lost nodes could not be marked: %s", len(lost), error)
+                except Exception:  # also our own bugs: this loop must not end
+                    log.exception("%d lost nodes could not be marked", len(lost))
                     for node_id in lost:
                         self._deadlines.extend(node_id, now + TICK_S)
 

@@ -161,8 +161,7 @@ class Group:
 
     def _sort_canary(self, alloc: Allocation, condition: list[Allocation]) -> None:
         if condition is self.sorted.kept:
-            due_now = alloc.client_status is AllocStatus.FAILED and alloc.desired_transition.reschedule
-            if due_now or (alloc.is_unhealthy and alloc.desired_transition.reschedule):
+            if alloc.desired_transition.reschedule:
                 self.now_due.append(alloc)
             else:
                 self.canaries.append(alloc)
@@ -224,7 +223,7 @@ class Group:
         wish = alloc.desired_transition
         deployment = self.context.deployment
         if alloc.client_status is not AllocStatus.FAILED:
-            return 0 if alloc.is_unhealthy and wish.reschedule else None
+            return 0 if wish.reschedule else None
         if wish.force_reschedule:
             return 0
         if deployment is not None and alloc.deployment_id == deployment.id and not wish.reschedule:

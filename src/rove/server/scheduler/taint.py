@@ -92,8 +92,7 @@ def _sort_one(found: Sorted, alloc: Allocation, node: Node | None, now: float) -
             found.lost.append(alloc)
         return
     if status is AllocStatus.FAILED:
-        if alloc.next_allocation == "":
-            found.kept.append(alloc)
+        found.kept.append(alloc)
         return
     if status is AllocStatus.UNKNOWN:
         _sort_unknown(found, alloc, node, now)

@@ -190,7 +190,7 @@ def merge(*mappings: Value) -> Value:
     present = [_mapping(each, at) for at, each in enumerate(mappings) if each is not None]
     for each in present:
         made.update(each)
-    elements = {each.element if isinstance(each, MapOf) else None for each in present}
+    elements = {each.element if isinstance(each, MapOf) else None for each in mappings}
     if present and len(elements) == 1 and None not in elements:
         return MapOf(made, present[0].element)
     return made

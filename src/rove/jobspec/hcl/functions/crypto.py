@@ -106,12 +106,13 @@ def _crypt(password: bytes, setting: bytes) -> str:
 
     for name in (ctypes.util.find_library("crypt"), "libcrypt.so.1", "libcrypt.so.2", None):
         try:
-            code: Any = ctypes.CDLL(name).crypt
+            code: Any = ctypes.CDLL(name).crypt_r  # unlike `crypt`, it can be called from several threads
         except (OSError, AttributeError):
             continue
         code.restype = ctypes.c_char_p
-        code.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
-        found = code(password, setting)
+        code.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
+        room = ctypes.create_string_buffer(1 << 18)  # more than any known `struct crypt_data`
+        found = code(password, setting, room)
         return found.decode("ascii", "replace") if found else ""
     return ""
 
