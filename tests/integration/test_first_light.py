@@ -184,6 +184,9 @@ def test_the_event_stream_tells_of_a_job(agents: Agents) -> None:
             for line in lines:
                 for event in json.loads(line or b"{}").get("Events") or []:
                     seen.append(f"{event['Topic']}/{event['Type']}")
+                    if event["Topic"] == "Allocation":  # whole, with what has its default value
+                        assert event["Payload"]["Allocation"]["ClientStatus"] == "pending"
+                        assert event["Payload"]["Allocation"]["DesiredStatus"] == "run"
                 if any(name.startswith("Allocation/") for name in seen):
                     done.set()
                     return

@@ -52,7 +52,7 @@ class Trio(NamedTuple):
 
 @pytest.fixture
 def trio(agents: Agents) -> Trio:
-    server = agents.server(config="  heartbeat_grace = \"1s\"\n").start()
+    server = agents.server(config='  heartbeat_grace = "1s"\n').start()
     nodes = {}
     for number in (1, 2, 3):
         name = f"n{number}"
@@ -65,7 +65,9 @@ def trio(agents: Agents) -> Trio:
 
 def a_service(job_id: str, count: int, *, min_healthy: int = 0, parallel: int = 1, **job: Any) -> dict[str, Any]:
     migrate = {
-        "MaxParallel": parallel, "HealthCheck": "task_states", "MinHealthyTime": min_healthy,
+        "MaxParallel": parallel,
+        "HealthCheck": "task_states",
+        "MinHealthyTime": min_healthy,
         "HealthyDeadline": 60 * SECOND,
     }
     made = a_job(job_id, "exec sleep 1000", count=count, Migrate=migrate, Update=QUICK_UPDATE)
@@ -300,7 +302,9 @@ def test_meta_changed_while_a_node_runs_lets_waiting_jobs_in_and_outlives_its_ag
         return trio.server.get(f"/v1/client/metadata?node_id={trio.id_of('n2')}")
 
     assert until(told, "n2 is connected again") == {
-        "Meta": {"rack": "r2", "gpu": "yes"}, "Dynamic": {"gpu": "yes"}, "Static": {"rack": "r2"}
+        "Meta": {"rack": "r2", "gpu": "yes"},
+        "Dynamic": {"gpu": "yes"},
+        "Static": {"rack": "r2"},
     }
     shown = trio.server.cli("node", "meta", "read", "-node-id", trio.id_of("n2"), check=True).stdout
     assert "gpu" in shown

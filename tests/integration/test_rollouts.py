@@ -14,7 +14,9 @@ SERVES = "trap 'exit 0' INT TERM; echo release {}; while true; do sleep 0.1; don
 BREAKS = "echo release {} breaks; exit 3"
 
 
-def _job(release: int, *, count: int = 3, script: str = SERVES, reschedule: bool = True, **update: Any) -> dict[str, Any]:
+def _job(
+    release: int, *, count: int = 3, script: str = SERVES, reschedule: bool = True, **update: Any
+) -> dict[str, Any]:
     rules: dict[str, Any] = {
         "MaxParallel": 1,
         "HealthCheck": "task_states",
@@ -49,6 +51,14 @@ def _ends(agent: AgentProcess, version: int, status: str = "successful") -> dict
 
     found: dict[str, Any] = until(ended, f"deployment of version {version} {status}")
     return found
+
+
+def _healthy(agent: AgentProcess, version: int, count: int) -> None:
+    def reached() -> bool:
+        found = _deployment(agent)
+        return found["JobVersion"] == version and found["TaskGroups"]["group"]["HealthyAllocs"] == count
+
+    until(reached, f"{count} of version {version} are healthy")
 
 
 def _versions(agent: AgentProcess) -> list[int]:
@@ -96,7 +106,7 @@ def test_canaries_run_beside_the_old_version_until_they_are_promoted(agent: Agen
     agent.register(_job(0))
     _ends(agent, 0)
     agent.register(_job(1, Canary=1))
-    until(lambda: _deployment(agent)["TaskGroups"]["group"]["HealthyAllocs"] == 1, "the canary is healthy")
+    _healthy(agent, 1, 1)
     assert _versions(agent) == [0, 0, 0, 1]
     why = agent.get(f"/v1/deployment/{_deployment(agent)['ID']}/why")
     assert [wait["Kind"] for wait in why["WaitingFor"]] == ["promotion"]
@@ -110,7 +120,7 @@ def test_blue_and_green_change_over_at_once(agent: AgentProcess) -> None:
     agent.register(_job(0, count=2))
     _ends(agent, 0)
     agent.register(_job(1, count=2, Canary=2, MaxParallel=2))
-    until(lambda: _deployment(agent)["TaskGroups"]["group"]["HealthyAllocs"] == 2, "green is healthy")
+    _healthy(agent, 1, 2)
     assert _versions(agent) == [0, 0, 1, 1]
     green = {a["ID"] for a in agent.running("web") if a["JobVersion"] == 1}
     agent.put(f"/v1/deployment/promote/{_deployment(agent)['ID']}", {"All": True})

@@ -6,14 +6,18 @@ import asyncio
 import contextlib
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from rove.errors import BadRequestError, RoveError
+from rove.structs.alloc import Allocation
+from rove.structs.evaluation import Evaluation
 
 from .call import Call
 from .govalues import shown
 from .replies import JSON, start_stream, to_json
 from .routes import READ, Route
+from .shapes import alloc_view, eval_view
 
 HEARTBEAT_S = 10.0
 TOPICS = frozenset(
@@ -88,12 +92,29 @@ async def _send(response: web.StreamResponse, subscription: Any) -> None:
             except RoveError as error:
                 await response.write(to_json({"Error": error.text()}) + b"\n")
                 return
-            await response.write(to_json(batch) + b"\n")
+            await response.write(to_json(whole(batch)) + b"\n")
     finally:
         if coming is not None:
             coming.cancel()
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, RoveError):
                 await coming
+
+
+def whole(batch: Any) -> Any:
+    """The batch with nouns in the form that the API shows: the stored form leaves defaults out."""
+    events = tuple(msgspec.structs.replace(event, payload=_shown_payload(event.payload)) for event in batch.events)
+    return msgspec.structs.replace(batch, events=events)
+
+
+def _shown_payload(payload: dict[str, Any]) -> dict[str, Any]:
+    shown_forms: dict[str, Any] = {}
+    for name, noun in payload.items():
+        if isinstance(noun, Allocation):
+            noun = alloc_view(noun, None)
+        elif isinstance(noun, Evaluation):
+            noun = eval_view(noun)
+        shown_forms[name] = noun
+    return shown_forms
 
 
 ROUTES = (

@@ -374,6 +374,11 @@ class _Play:
         self._sequence += 1
         self.tell()
 
+    def _has_migrate(self) -> bool:
+        """True if health is watched outside deployments too, for drains."""
+        group = self.alloc.job.group(self.alloc.task_group) if self.alloc.job else None
+        return group is not None and group.migrate is not None
+
     def tell(self) -> None:
         """Report how it is."""
         state = TaskState(
@@ -389,7 +394,7 @@ class _Play:
             id=self.alloc.id,
             client_status=self._status,
             task_states={"main": state},
-            healthy=self._healthy if self._deployment_id else None,
+            healthy=self._healthy if self._deployment_id or self._has_migrate() else None,
             healthy_time=unix_ns(self._node.now()) if self._healthy is not None else 0,
             sequence=self._sequence,
         )

@@ -91,9 +91,11 @@ async def test_canaries_do_not_promote_themselves_while_one_is_not_healthy() -> 
 async def test_a_restarting_canary_is_not_promoted_before_it_runs_again() -> None:
     async with Cluster() as cluster:
         cluster.behave(
-            lambda alloc: Script(healthy_after=1.0, restarts_after=1.0, restart_takes=300.0)
-            if alloc.job_version and alloc.index == 0
-            else Script(healthy_after=2.0)
+            lambda alloc: (
+                Script(healthy_after=1.0, restarts_after=1.0, restart_takes=300.0)
+                if alloc.job_version and alloc.index == 0
+                else Script(healthy_after=2.0)
+            )
         )
         await _with_canaries(cluster, canary=2, auto_promote=True)
         await cluster.settle(120)

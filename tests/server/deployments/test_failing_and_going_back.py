@@ -276,9 +276,11 @@ async def test_the_group_that_fails_takes_the_whole_job_back() -> None:
         await cluster.register(job)
         await cluster.until_status("successful")
         cluster.behave(
-            lambda alloc: Script(fails_after=1.0, healthy_after=None)
-            if alloc.job_version == 1 and alloc.task_group == "api"
-            else Script()
+            lambda alloc: (
+                Script(fails_after=1.0, healthy_after=None)
+                if alloc.job_version == 1 and alloc.task_group == "api"
+                else Script()
+            )
         )
         await cluster.register(a_restarting_version(job))
         await cluster.until_status("successful", version=2)
