@@ -1,11 +1,10 @@
 """When a periodic job is launched: its cron lines, read on the wall clock of its time zone. Pure.
 
-Nights on which the clocks change neither skip a launch nor repeat one:
+Nights on which the clocks change neither skip a launch nor flood:
 
-- A wall-clock time that is jumped over is launched when the clocks have jumped, once, however many times were
-  jumped over.
-- A wall-clock time that comes twice is launched the first time. Lines that name every hour follow real time
-  instead, so that "every 15 minutes" stays every 15 minutes in the hour that comes twice.
+- Lines that name every hour follow real time: "every 15 minutes" stays every 15 minutes, whatever the clocks do.
+- For all others each wall-clock time counts once. One that is jumped over is launched when the clocks have jumped,
+  once, however many times of the line were jumped over. One that comes twice is launched the first time.
 """
 
 from __future__ import annotations

@@ -161,7 +161,8 @@ class SchedulerResult(Noun, frozen=True, kw_only=True):
 
     failed: per group, why copies could not be placed. queued: per group, how many are still wanted.
     evaluations: new evaluations to store (delayed reschedules, disconnect timeouts).
-    class_eligibility and escaped: what a blocked evaluation is woken by.
+    class_eligibility and escaped: what a blocked evaluation is woken by. deployment_id: the running roll-out
+    that the evaluation works for, or begins; clients follow it from the evaluation.
     """
 
     plan: Plan
@@ -170,3 +171,4 @@ class SchedulerResult(Noun, frozen=True, kw_only=True):
     evaluations: tuple[Evaluation, ...] = ()
     class_eligibility: dict[str, bool] = {}
     escaped: bool = False
+    deployment_id: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rove.errors import BadRequestError
@@ -17,7 +19,7 @@ def _canaries(cluster: Cluster) -> list[Allocation]:
     return [alloc for alloc in cluster.allocs(running=True) if alloc.is_canary]
 
 
-async def _with_canaries(cluster: Cluster, *, count: int = 3, canary: int = 1, **update: object) -> Job:
+async def _with_canaries(cluster: Cluster, *, count: int = 3, canary: int = 1, **update: Any) -> Job:
     """Version 0 is rolled out, version 1 has its canaries running."""
     job = a_job(count=count, update=an_update(canary=canary, **update))
     await cluster.register(job)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from rove.structs.alloc import Allocation
 from rove.structs.base import HOUR, MINUTE, SECOND
 from rove.structs.job import Job, ReschedulePolicy
 from rove.testing.builders import a_job, a_node, a_restarting_version, a_version, an_update
@@ -15,11 +19,11 @@ NEVER = ReschedulePolicy(attempts=0)
 FAST = ReschedulePolicy(unlimited=True, delay=5 * SECOND, delay_function="constant")
 
 
-def _fails(version: int) -> object:
+def _fails(version: int) -> Callable[[Allocation], Script]:
     return lambda alloc: Script(fails_after=1.0, healthy_after=None) if alloc.job_version == version else Script()
 
 
-async def _second_version(cluster: Cluster, **fields: object) -> Job:
+async def _second_version(cluster: Cluster, **fields: Any) -> Job:
     job = a_job(**{"count": 3, "reschedule_policy": FAST, **fields})
     await cluster.register(job)
     await cluster.until_status("successful")
@@ -33,9 +37,9 @@ async def test_a_copy_that_fails_in_a_first_deployment_is_replaced() -> None:
     async with Cluster() as cluster:
         broken: set[str] = set()
 
-        def first_time(alloc: object) -> Script:
+        def first_time(alloc: Allocation) -> Script:
             if not broken:
-                broken.add(alloc.id)  # type: ignore[attr-defined]
+                broken.add(alloc.id)
                 return Script(fails_after=1.0, healthy_after=None)
             return Script()
 
@@ -53,9 +57,9 @@ async def test_a_copy_that_runs_but_misses_its_health_deadline_is_replaced() -> 
     async with Cluster() as cluster:
         broken: set[str] = set()
 
-        def first_time(alloc: object) -> Script:
+        def first_time(alloc: Allocation) -> Script:
             if not broken:
-                broken.add(alloc.id)  # type: ignore[attr-defined]
+                broken.add(alloc.id)
                 return Script(healthy_after=None, unhealthy_after=30.0)
             return Script()
 
@@ -71,8 +75,8 @@ async def test_a_copy_that_was_healthy_and_fails_during_the_roll_out_is_replaced
     async with Cluster() as cluster:
         seen: list[str] = []
 
-        def second_one_is_slow(alloc: object) -> Script:
-            seen.append(alloc.id)  # type: ignore[attr-defined]
+        def second_one_is_slow(alloc: Allocation) -> Script:
+            seen.append(alloc.id)
             if len(seen) == 1:
                 return Script(healthy_after=1.0, fails_after=5.0)
             return Script(healthy_after=90.0)

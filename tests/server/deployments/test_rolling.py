@@ -9,11 +9,6 @@ from rove.testing.cluster import Cluster, Script
 from rove.testing.simulation import virtually
 
 
-async def _rolled_out(cluster: Cluster, **fields: object) -> None:
-    await cluster.register(a_job(**fields))
-    await cluster.until_status("successful")
-
-
 @virtually
 async def test_a_first_deployment_ends_once_all_copies_are_healthy() -> None:
     async with Cluster() as cluster:
@@ -246,3 +241,15 @@ async def test_a_leader_that_takes_over_goes_on_with_the_roll_out() -> None:
         await cluster.restart_server(after_s=5)
         await cluster.until_status("successful", version=1)
         assert [a.job_version for a in cluster.allocs(running=True)] == [1] * 4
+
+
+@virtually
+async def test_a_finished_evaluation_names_the_deployment_it_began() -> None:
+    async with Cluster() as cluster:
+        for version in (0, 1):
+            job = a_job(count=2) if version == 0 else a_restarting_version(job)
+            registered = await cluster.register(job)
+            await cluster.until_status("successful", version=version)
+            evaluation = cluster.server.store.snapshot().evaluation(registered.eval_id)
+            assert evaluation is not None
+            assert (evaluation.status, evaluation.deployment_id) == ("complete", cluster.deployment().id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rove.errors import BadRequestError, NotFoundError, RoveError
@@ -11,7 +13,7 @@ from rove.testing.cluster import Cluster, Script
 from rove.testing.simulation import virtually
 
 
-async def _in_the_middle(cluster: Cluster, **update: object) -> str:
+async def _in_the_middle(cluster: Cluster, **update: Any) -> str:
     """Version 1 has one healthy copy that is not enough; returns the deployment's id."""
     job = a_job(count=3, update=an_update(**update))
     await cluster.register(job)

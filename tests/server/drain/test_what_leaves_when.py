@@ -22,7 +22,7 @@ from rove.server.drain.core import (
     seconds_left,
     strategy_for,
 )
-from rove.structs.alloc import AllocDeploymentStatus, Allocation, AllocStatus, Desired, DesiredTransition
+from rove.structs.alloc import Allocation, AllocDeploymentStatus, AllocStatus, Desired, DesiredTransition
 from rove.structs.base import HOUR, SECOND, ZERO_TIME, from_unix
 from rove.structs.job import Job, MigrateStrategy
 from rove.structs.node import DrainSpec, DrainStrategy, Node, NodeStatus

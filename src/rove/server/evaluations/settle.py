@@ -42,6 +42,7 @@ def settled(
         "queued_allocations": result.queued,
         "failed_tg_allocs": result.failed,
         "modify_time": unix_ns(now),
+        "deployment_id": result.deployment_id or evaluation.deployment_id,
     }
     if not result.failed:
         done = msgspec.structs.replace(evaluation, status=EvalStatus.COMPLETE, status_description="", **outcome)

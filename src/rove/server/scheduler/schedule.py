@@ -158,6 +158,7 @@ def _result(
     return SchedulerResult(
         plan=plan, failed=failed, queued=queued, evaluations=tuple(decision.evaluations),
         class_eligibility=eligibility, escaped=any(outcome.escaped for outcome in outcomes.values()),
+        deployment_id=decision.deployment_id,
     )  # fmt: skip
 
 
