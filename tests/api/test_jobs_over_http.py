@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from rove.server.state import PutNode
+from rove.testing.builders import a_node
+
 HCL = """
 variable "n" {
   default = 1
@@ -31,6 +34,16 @@ async def register(http: Any, body: dict[str, Any], **more: Any) -> dict[str, An
     assert response.status == 200, await response.text()
     said: dict[str, Any] = await response.json()
     return said
+
+
+async def settled(http: Any, eval_id: str) -> None:
+    """Wait until an evaluation is over."""
+    index = 0
+    while True:
+        response = await http.get(f"/v1/evaluation/{eval_id}?index={index}&wait=10s")
+        if (await response.json())["Status"] != "pending":
+            return
+        index = int(response.headers["X-Nomad-Index"])
 
 
 async def test_a_registered_job_can_be_read_back_with_every_default(http: Any, job: Any) -> None:
@@ -276,6 +289,36 @@ async def test_a_dry_run_shows_the_difference_and_stores_nothing(http: Any, job:
     new = await (await http.put("/v1/job/fresh/plan", json={"Job": job("fresh"), "Diff": True})).json()
     assert new["Diff"]["Type"] == "Added"
     assert new["JobModifyIndex"] == 0
+
+
+async def test_a_dry_run_says_where_copies_would_go_and_why_not_elsewhere(http: Any, server: Any, job: Any) -> None:
+    await server.store.commit(PutNode(node=a_node("aaaa-1", name="fits", memory=8192)))
+    await server.store.commit(PutNode(node=a_node("bbbb-2", name="small", memory=100)))
+    said = await (await http.put("/v1/job/web/plan?why_not=small", json={"Job": job()})).json()
+    places = said["Placements"]
+    assert {place["Name"] for place in places} == {"web.api[0]", "web.api[1]"}
+    assert {(place["NodeID"], place["NodeName"]) for place in places} == {("aaaa-1", "fits")}
+    assert max(place["Score"] for place in places) > 0
+    [verdict] = said["WhyNot"]
+    assert (verdict["NodeID"], verdict["NodeName"], verdict["TaskGroup"]) == ("bbbb-2", "small", "api")
+    assert any("memory" in reason for reason in verdict["Reasons"])
+    everywhere = await (await http.put("/v1/job/web/plan?why_not=all", json={"Job": job()})).json()
+    assert [(verdict["NodeName"], bool(verdict["Reasons"])) for verdict in everywhere["WhyNot"]] == [
+        ("fits", False),
+        ("small", True),
+    ]
+    assert (await (await http.put("/v1/job/web/plan", json={"Job": job()})).json())["WhyNot"] is None
+    assert (await http.get("/v1/job/web")).status == 404
+
+
+async def test_a_job_explains_what_it_waits_for_in_a_paragraph(http: Any, job: Any) -> None:
+    said = await register(http, job())
+    await settled(http, said["EvalID"])
+    answer = await (await http.get("/v1/job/web/why")).json()
+    assert answer["JobID"] == "web"
+    assert "0 of 2 running" in answer["Why"]
+    assert "2 could not be placed" in answer["Why"]
+    assert (await http.get("/v1/job/none/why")).status == 404
 
 
 async def test_versions_have_differences_and_the_source_is_kept(http: Any, job: Any) -> None:

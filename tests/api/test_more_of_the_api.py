@@ -67,6 +67,9 @@ async def test_actions_are_listed(http: Any, job: Any) -> None:
 async def test_evaluations_are_deleted_only_while_the_broker_is_paused(http: Any, job: Any) -> None:
     await put_job(http, job())
     eval_id = (await (await http.get("/v1/evaluations")).json())[0]["ID"]
+    index = 0
+    while (await (seen := await http.get(f"/v1/evaluation/{eval_id}?index={index}")).json())["Status"] == "pending":
+        index = int(seen.headers["X-Nomad-Index"])
     assert (await http.delete("/v1/evaluations", json={"EvalIDs": [eval_id]})).status == 400
     settings = {"SchedulerAlgorithm": "binpack", "PauseEvalBroker": True}
     assert (await http.put("/v1/operator/scheduler/configuration", json=settings)).status == 200

@@ -117,7 +117,7 @@ def test_a_job_is_seen_in_every_list(rove: Run, hello: str) -> None:
     assert hello[:8] in rove("node", "status", "-self").stdout
     assert "hello" in rove("eval", "list").stdout
     assert "alive" in rove("server", "members").stdout
-    assert "is as it was asked for" in rove("job", "why", "hello").stdout
+    assert '"g" has 1 of 1 running' in rove("job", "why", "hello").stdout
     assert json.loads(rove("job", "inspect", "hello").stdout)["Job"]["ID"] == "hello"
 
 

@@ -140,7 +140,7 @@ def test_launches_rise_and_nothing_lies_between_them(line: str, given_moment: tu
         moment = found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LINES, moments())
 def test_each_wall_clock_time_is_launched_once_or_made_up_for(line: str, given_moment: tuple[str, float]) -> None:
     """Compared with every minute of two days, looked at one after another."""

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ from aiohttp import web
 
 from rove import __version__
 from rove.agent import logs
+from rove.agent.admission import Admission
 from rove.agent.config import AgentConfig
+from rove.agent.lag import LoopLag
+from rove.agent.leaving import drain_before_leaving
 from rove.agent.settings import client_settings, server_settings
 from rove.api import AgentInfo, Backend, create_app, mount_internal
 from rove.api.local import LocalNode, local_node
@@ -41,7 +44,7 @@ log = logging.getLogger("rove.agent")
 
 Reload = Callable[[], AgentConfig]
 SECRETS = ("token", "password", "key", "secret", "encrypt")
-DRAIN_GRACE_S = 30.0
+ENGINES = ("sqlite", "memory")
 
 
 def run_agent(config: AgentConfig, reload: Reload | None = None) -> int:
@@ -65,12 +68,12 @@ async def _run(config: AgentConfig, reload: Reload | None) -> int:
         log.warning("%s", warning)
     agent = Agent(config, monitor)
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     received: list[int] = []
 
     def on_signal(number: int) -> None:
         received.append(number)
-        stop.set()
+        (hurry if stop.is_set() else stop).set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
@@ -82,8 +85,19 @@ async def _run(config: AgentConfig, reload: Reload | None) -> int:
         leave = (signal.SIGINT in received and config.leave_on_interrupt) or (
             signal.SIGTERM in received and config.leave_on_terminate
         )
-        await agent.stop(leave=leave)
+        if leave:
+            await _until_either(agent.leave(), hurry.wait())
+        await agent.stop()
     return 0
+
+
+async def _until_either(*works: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of them, and end the rest: a second signal cuts a farewell short."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Agent:
@@ -100,6 +114,7 @@ class Agent:
         self._backends: list[Backend] = []
         self._dialer: Dialer | None = None
         self._temporary: Path | None = None
+        self._lag = LoopLag(self._clock)
         self._started_at = self._clock.now()
 
     # -- start and stop
@@ -170,18 +185,29 @@ class Agent:
         from rove.server.server import Server
 
         engine: Engine
-        if self.config.dev and not self.config.data_dir:
+        kind = self.config.server.store.engine
+        if kind == "memory" or (self.config.dev and not self.config.data_dir):
             from rove.engine.memory import MemoryEngine
 
             engine = MemoryEngine()
-        else:
+        elif kind == "sqlite":
             from rove.engine.sqlite import SqliteEngine
 
             folder = Path(self.config.server.data_dir) if self.config.server.data_dir else data_dir / "server"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             engine = SqliteEngine(folder / "state.db")
+        else:
+            known = ", ".join(ENGINES)
+            raise RoveError(
+                "agent.store",
+                "the agent was not started",
+                f'the state cannot be kept by engine "{kind}": '
+                + ("it is planned and not built yet" if kind == "etcd" else f"there is no such engine; known: {known}"),
+                'write server { store { engine = "sqlite" } }, or leave it out',
+            )
         self.server = Server(server_settings(self.config, self.name), engine, self._clock, self._ids)
         await self.server.start()
+        self._lag.start()
 
     async def _start_client(self, data_dir: Path) -> None:
         settings = client_settings(self.config, self.name, data_dir)
@@ -218,14 +244,21 @@ class Agent:
         if self._dialer is not None and servers:
             self._dialer.servers = tuple(dict.fromkeys((*servers, *self._dialer.servers)))
 
-    async def stop(self, *, leave: bool = False) -> None:
-        """Stop everything. Tasks run on, except in -dev. leave: move allocations away first."""
+    async def leave(self) -> None:
+        """Have the node's allocations moved away, if the configuration wants that."""
+        how = self.config.client.drain_on_shutdown
+        if self.client is not None and how is not None and not self.config.dev:
+            servers = self._dialer.servers if self._dialer is not None else ()
+            await drain_before_leaving(self.client, self.server, servers, how)
+
+    async def stop(self) -> None:
+        """Stop everything. Tasks run on, except in -dev."""
         for backend in self._backends:
             if isinstance(backend.client, LocalNode):
                 await backend.client.close()
         self._backends.clear()
         if self.client is not None:
-            await self.client.stop(drain=leave)
+            await self.client.stop()
             self.client = None
         if self._dialer is not None:
             await self._dialer.close()
@@ -233,6 +266,7 @@ class Agent:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        await self._lag.stop()
         if self.server is not None:
             await self.server.stop()
             self.server = None
@@ -249,7 +283,7 @@ class Agent:
         except RoveError as error:
             log.error("the configuration was not reloaded: %s", error.what)
             return
-        logs.set_level(fresh.log_level)
+        logs.set_level(fresh.log_level, self._monitor)
         self.config = msgspec.structs.replace(self.config, log_level=fresh.log_level)
         log.info("configuration reloaded; log level %s", fresh.log_level)
 
@@ -268,6 +302,8 @@ class Agent:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await runner.setup()
         self._runners.append(runner)
+        if name == "http" and runner.server is not None:
+            Admission.guard(runner.server, self.config.limits.http_max_conns_per_client)
         try:
             await web.TCPSite(runner, host, port, backlog=1024).start()
         except OSError as error:
@@ -334,6 +370,7 @@ class Agent:
                 "broker.total_waiting": broker.delayed,
                 "blocked_evals.total_blocked": len(blocked),
                 "heartbeat.active": self.server.nodes.connected,
+                "runtime.loop_lag_max_ms": self._lag.worst_ms,
             }
         if self.client is not None:
             gauges["client.allocations"] = len(self.client.runners)

@@ -69,6 +69,9 @@ class Monitor(logging.Handler):
         super().__init__(logging.DEBUG)
         self._recent: deque[logging.LogRecord] = deque(maxlen=RECENT_LINES)
         self._watchers: set[asyncio.Queue[logging.LogRecord]] = set()
+        self._levels: list[int] = []
+        self.configured = logging.INFO
+        """What the agent's own log is written at; watchers may see more for as long as they watch."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -90,6 +93,8 @@ class Monitor(logging.Handler):
         queue: asyncio.Queue[logging.LogRecord] = asyncio.Queue(QUEUE_LINES)
         recent = list(self._recent)
         self._watchers.add(queue)
+        self._levels.append(least)
+        _use_levels(self)
         try:
             for record in recent:
                 if record.levelno >= least:
@@ -100,6 +105,8 @@ class Monitor(logging.Handler):
                     yield (formatter.format(record) + "\n").encode()
         finally:
             self._watchers.discard(queue)
+            self._levels.remove(least)
+            _use_levels(self)
 
 
 def set_up(config: AgentConfig) -> Monitor:
@@ -114,15 +121,25 @@ def set_up(config: AgentConfig) -> Monitor:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.addHandler(monitor)
-    set_level(config.log_level)
+    set_level(config.log_level, monitor)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     return monitor
 
 
-def set_level(level: str) -> None:
+def set_level(level: str, monitor: Monitor) -> None:
     """Change how much is logged, now."""
-    logging.getLogger().setLevel(LEVELS.get(level.upper(), logging.INFO))
+    monitor.configured = LEVELS.get(level.upper(), logging.INFO)
+    _use_levels(monitor)
+
+
+def _use_levels(monitor: Monitor) -> None:
+    """Let through what the log or any watcher wants; the log itself keeps to what is configured."""
+    root = logging.getLogger()
+    for handler in root.handlers:
+        if handler is not monitor:
+            handler.setLevel(monitor.configured)
+    root.setLevel(min([monitor.configured, *monitor._levels]))
 
 
 def _file_handler(config: AgentConfig) -> logging.Handler:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rove import __version__
-from rove.agent.config import AgentConfig
+from rove.agent.config import AgentConfig, SchedulerDefaults
 from rove.client.settings import ClientSettings, DrainOnShutdown
 from rove.structs.node import (
     HostNetwork,
@@ -16,8 +16,10 @@ from rove.structs.node import (
     NodeDisk,
     NodeMemory,
     NodeReserved,
+    PreemptionConfig,
     ReservedCpu,
     ReservedNetworks,
+    SchedulerConfiguration,
 )
 
 if TYPE_CHECKING:
@@ -113,6 +115,23 @@ def server_settings(config: AgentConfig, name: str) -> ServerSettings:
             job_s=server.job_gc_threshold_s,
             node_s=server.node_gc_threshold_s,
             deployment_s=server.deployment_gc_threshold_s,
+        ),
+        scheduler=_scheduler(server.default_scheduler_config),
+    )
+
+
+def _scheduler(defaults: SchedulerDefaults) -> SchedulerConfiguration:
+    preempts = defaults.preemption_config
+    return SchedulerConfiguration(
+        scheduler_algorithm=defaults.scheduler_algorithm,
+        memory_oversubscription_enabled=defaults.memory_oversubscription_enabled,
+        reject_job_registration=defaults.reject_job_registration,
+        pause_eval_broker=defaults.pause_eval_broker,
+        preemption_config=PreemptionConfig(
+            system_scheduler_enabled=preempts.system_scheduler_enabled,
+            sysbatch_scheduler_enabled=preempts.sysbatch_scheduler_enabled,
+            batch_scheduler_enabled=preempts.batch_scheduler_enabled,
+            service_scheduler_enabled=preempts.service_scheduler_enabled,
         ),
     )
 

@@ -63,10 +63,6 @@ ROUTES = (
         "/v1/volumes/claims",
         "/v1/plugins",
         "/v1/vars",
-        "/v1/services",
-        "/v1/service/{name}",
-        "/v1/job/{job_id}/services",
-        "/v1/allocation/{alloc_id}/services",
     ),
     *_all(
         no_such,

@@ -77,15 +77,16 @@ class Service:
         if STREAMING in request and request.transport is not None:
             request.transport.abort()
             raise ConnectionResetError("the stream broke off")
+        response.headers.update(self.backend.response_headers)
         return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         match = self._router.find(request.rel_url.raw_path)
         if match is None:
-            return self._unknown(request)
+            return self._failed(request, self._unknown(request))
         route = match.by_method.get(request.method)
         if route is None:
-            return self._wrong_method(request, match.by_method)
+            return self._failed(request, self._wrong_method(request, match.by_method))
         refuse_foreign_origin(request)
         call = Call(request, self.backend, match.ids)
         if target := self.forwarder.target(call, route):

@@ -51,6 +51,7 @@ async def _dispatch(call: Call, body: DispatchBody) -> Reply:
         meta=body.meta,
         id_prefix=body.id_prefix_template,
         idempotency_token=call.query.get("idempotency_token", ""),
+        priority=body.priority,
     )
     reply = DispatchReply(
         dispatched_job_id=done.dispatched_job_id,

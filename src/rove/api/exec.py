@@ -137,8 +137,17 @@ async def _handshake(socket: web.WebSocketResponse) -> None:
 
 async def _refuse(socket: web.WebSocketResponse, error: RoveError) -> None:
     code = WS_INTERNAL if error.status >= 500 else WS_POLICY
-    reason = error.text().encode()[:MAX_REASON].decode(errors="ignore").encode()
-    await socket.close(code=code, message=reason)
+    await socket.close(code=code, message=reason_of(error))
+
+
+def reason_of(error: RoveError) -> bytes:
+    """A failure as the text of a close frame, which holds 123 bytes: shortened where it has to be."""
+    text = error.text().encode()
+    if len(text) > MAX_REASON:
+        text = (f"{error.what}: {error.why}" if error.why else error.what).encode()
+    if len(text) > MAX_REASON:
+        text = text[: MAX_REASON - 3].decode(errors="ignore").encode() + "…".encode()
+    return text
 
 
 async def _talk(socket: web.WebSocketResponse, stream: NodeStream) -> None:

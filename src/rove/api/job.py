@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from array import array
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from rove import jobspec
 from rove.errors import BadRequestError
@@ -28,12 +32,40 @@ from .registration import JobBody, Submitted, submitted
 from .routes import BLOCKING, LISTING, READ, WRITE, Route
 from .shapes import EvalReply, EvalView, alloc_stub, deployment_order, eval_view, summary_or_empty
 
+PLACES_MAX = 10_000
+"""Placements that a dry run's answer lists."""
+
 
 class PlanAnnotations(Noun, frozen=True, kw_only=True):
     """What a plan would do, in numbers per group."""
 
     desired_tg_updates: dict[str, DesiredUpdates] = {}
     preempted_allocs: list[AllocStub] | None = None
+
+
+class PlannedPlace(Noun, frozen=True, kw_only=True):
+    """Where one allocation would go. score: null where none was computed."""
+
+    name: str
+    node_id: str
+    node_name: str
+    score: float | None = None
+
+
+class WhyNotView(Noun, frozen=True, kw_only=True):
+    """What stands against a group on a node; no reasons: it would fit."""
+
+    node_id: str
+    node_name: str
+    task_group: str
+    reasons: tuple[str, ...] = ()
+
+
+class WhyReply(Noun, frozen=True, kw_only=True):
+    """How far a job is from what it asks for, in a paragraph."""
+
+    job_id: str
+    why: str
 
 
 class PlanReply(Noun, frozen=True, kw_only=True):
@@ -47,6 +79,8 @@ class PlanReply(Noun, frozen=True, kw_only=True):
     next_periodic_launch: datetime = ZERO_TIME
     warnings: str = ""
     index: int = 0
+    placements: list[PlannedPlace] = []
+    why_not: list[WhyNotView] | None = None
 
 
 class EvalOptions(Noun, frozen=True, kw_only=True):
@@ -114,7 +148,43 @@ async def plan(call: Call) -> Reply:
     job = given.checked()
     planned = await call.server.plan_job(job)
     body = await asyncio.to_thread(plan_reply, given, planned, call.backend.clock.now())
+    body = msgspec.structs.replace(body, placements=placements_of(planned, call.store.snapshot()))
+    if node := call.query.get("why_not"):
+        found = await call.server.why_not(job, node)
+        body = msgspec.structs.replace(body, why_not=msgspec.convert(found, list[WhyNotView], from_attributes=True))
     return Reply(body, planned.index)
+
+
+def placements_of(planned: Planned, snapshot: Snapshot) -> list[PlannedPlace]:
+    """Where each allocation of a dry run would go, at most `PLACES_MAX` of them."""
+    places: list[PlannedPlace] = []
+    for placement in planned.result.plan.placements:
+        indexes, nodes = array("i", placement.indexes), array("i", placement.nodes)
+        scores = array("f", placement.scores)
+        names = [_node_name(snapshot, node_id) for node_id in placement.node_ids]
+        places += [
+            PlannedPlace(
+                name=f"{placement.job_id}.{placement.group}[{indexes[at]}]",
+                node_id=placement.node_ids[nodes[at]],
+                node_name=names[nodes[at]],
+                score=round(float(scores[at]), 6) if at < len(scores) and math.isfinite(scores[at]) else None,
+            )
+            for at in range(min(len(placement), PLACES_MAX - len(places)))
+        ]
+    return places
+
+
+def _node_name(snapshot: Snapshot, node_id: str) -> str:
+    node = snapshot.node(node_id)
+    return node.name if node is not None else ""
+
+
+async def why(call: Call) -> Reply:
+    """How far the job is from what it asks for, in a paragraph."""
+    namespace, job_id = target_of(call)
+    index = call.store.index
+    text = await call.server.why_job(namespace, job_id)
+    return Reply(WhyReply(job_id=job_id, why=text), index)
 
 
 def plan_reply(given: Submitted, planned: Planned, now: float) -> PlanReply:
@@ -266,7 +336,17 @@ ROUTES = (
     job_route(
         ("DELETE",), "", stop, "Stop a job", query=("purge", "global", "eval_priority", "no_shutdown_delay"), **SUBMIT
     ),
-    job_route(WRITE, "/plan", plan, "Dry run", body=JobBody, answer=PlanReply, capability="submit-job"),
+    job_route(
+        WRITE,
+        "/plan",
+        plan,
+        "Dry run",
+        body=JobBody,
+        answer=PlanReply,
+        query=("why_not",),
+        capability="submit-job",
+    ),
+    job_route(READ, "/why", why, "Why a job is not as it was asked for", answer=WhyReply, **READ_JOB),
     job_route(WRITE, "/evaluate", evaluate, "Evaluate a job again", body=EvaluateBody, answer=EvalReply, **READ_JOB),
     job_route(
         READ,

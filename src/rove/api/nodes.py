@@ -6,7 +6,7 @@ from typing import Any
 
 from rove.errors import BadRequestError
 from rove.structs.base import Noun
-from rove.structs.node import DrainSpec, Eligibility, Node
+from rove.structs.node import DrainSpec, DrainStrategy, Eligibility, Node
 
 from .allocations import whole
 from .backend import Snapshot
@@ -25,6 +25,14 @@ class DrainBody(Noun, frozen=True, kw_only=True):
     drain_spec: DrainSpec | None = None
     mark_eligible: bool = False
     meta: dict[str, str] = {}
+
+
+class DrainView(Noun, frozen=True, kw_only=True):
+    """A drain, null if there is none, and why each allocation that is still on the node is there, by id."""
+
+    node_id: str
+    drain_strategy: DrainStrategy | None
+    waits: dict[str, str] = {}
 
 
 class EligibilityBody(Noun, frozen=True, kw_only=True):
@@ -103,6 +111,13 @@ async def drain(call: Call) -> Reply:
     return _evaluated(call, outcome)
 
 
+async def read_drain(call: Call) -> Reply:
+    """A drain under way: what it waits for."""
+    node = known_node(call.store.snapshot(), call.ids["node_id"])
+    waits = await call.verb("drain_waits")(node.id)
+    return Reply(DrainView(node_id=node.id, drain_strategy=node.drain_strategy, waits=waits), call.store.index)
+
+
 async def purge(call: Call) -> Reply:
     """Forget a node."""
     return _evaluated(call, await call.server.purge_node(_existing(call)))
@@ -174,6 +189,14 @@ ROUTES = (
         summary="Allow or forbid placements",
         capability="node:write",
         answer=NodeReply,
+    ),
+    Route(
+        methods=READ,
+        path="/v1/node/{node_id}/drain",
+        handler=read_drain,
+        summary="What a drain waits for",
+        capability="node:read",
+        answer=DrainView,
     ),
     Route(
         methods=WRITE,

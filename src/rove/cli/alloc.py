@@ -293,5 +293,4 @@ def checks(alloc_id: str, as_json: bool, template: str | None, verbose: bool) ->
 
 
 def _one_line(check: Json) -> str:
-    code = f"{check['StatusCode']} " if check.get("StatusCode") else ""
-    return code + " ".join(str(check.get("Output") or "").split())
+    return " ".join(str(check.get("Output") or "").split())

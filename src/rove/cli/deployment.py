@@ -12,7 +12,8 @@ from rove.cli.app import App, current
 from rove.cli.command import argument, command, forms, option, switch
 from rove.cli.job import alloc_table
 from rove.cli.monitor_deployment import ACTIVE, follow, summary
-from rove.cli.output import emit, short, table, title
+from rove.cli.output import duration, emit, short, table, title
+from rove.errors import BadRequestError, NotFoundError
 
 Json = dict[str, Any]
 
@@ -61,19 +62,40 @@ def status(deployment_id: str, as_json: bool, template: str | None, monitor: boo
     if monitor and found["Status"] in ACTIVE:
         sys.exit(0 if follow(app, found["ID"], verbose) else 1)
     click.echo(summary(found, verbose))
-    for line in waiting(found):
-        click.echo(line)
+    if found["Status"] in ACTIVE:
+        for line in waiting(_why(app, found["ID"]), app.now()):
+            click.echo(line)
     if verbose:
         allocs = app.client().deployments.allocations(found["ID"]) or []
         title("Allocations")
         click.echo(alloc_table(app, allocs, verbose) if allocs else "none")
 
 
-def waiting(found: Json) -> list[str]:
-    """What it waits for, where the agent says so (a field of Rove's own: texts, or objects with a Text)."""
-    entries = found.get("WaitingFor") or []
-    texts = [entry if isinstance(entry, str) else str(entry.get("Text", "")) for entry in entries]
-    return ["", "Waiting for", *(f"  * {text}" for text in texts)] if texts else []
+def _why(app: App, deployment_id: str) -> Json:
+    """What it waits for; empty if the agent cannot say (it may be another product's)."""
+    try:
+        found: Json = app.client().deployments.why(deployment_id) or {}
+    except (NotFoundError, BadRequestError):
+        return {}
+    return found
+
+
+def waiting(why: Json, now: float) -> list[str]:
+    """What it waits for, a line each. now: seconds since the epoch."""
+    entries = why.get("WaitingFor") or []
+    lines = [f"  * {entry.get('Text', '')}{_until(entry.get('Until'), now)}" for entry in entries]
+    if lines and (fails_at := why.get("FailsAt")):
+        lines.append(f"  It fails {_when(fails_at, now)} if nothing moves until then.")
+    return ["", "Waiting for", *lines] if lines else []
+
+
+def _until(until: int | None, now: float) -> str:
+    return f" (decided {_when(until, now)} at the latest)" if until else ""
+
+
+def _when(at_ns: int, now: float) -> str:
+    left = round(at_ns / 1e9 - now)
+    return f"in {duration(left)}" if left > 0 else "now"
 
 
 def after_change(app: App, deployment_id: str, reply: Json, *, detach: bool, verbose: bool) -> int:

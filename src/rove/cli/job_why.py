@@ -11,6 +11,7 @@ from rove.cli.app import current
 from rove.cli.command import argument, command, switch
 from rove.cli.explain import reasons
 from rove.cli.output import short, stamp
+from rove.errors import NotFoundError
 
 Json = dict[str, Any]
 
@@ -27,6 +28,13 @@ def why(job_id: str, verbose: bool) -> None:
     app = current()
     stub = find.job(app, job_id)
     jobs = app.client().jobs
+    try:
+        answer: Json = jobs.why(stub["ID"])
+    except NotFoundError:  # an agent that does not explain jobs, such as Nomad's
+        answer = {}
+    if answer.get("Why"):
+        click.echo(textwrap.fill(str(answer["Why"]), WIDTH, break_long_words=False, break_on_hyphens=False))
+        return
     job = jobs.read(stub["ID"])
     sentences = explain(
         job,

@@ -12,6 +12,7 @@ from rove.cli.app import App, current
 from rove.cli.command import argument, command, option, switch
 from rove.cli.monitor_eval import say
 from rove.cli.output import short
+from rove.errors import RoveError
 
 Json = dict[str, Any]
 
@@ -108,6 +109,7 @@ def _notes(message: str, meta: tuple[str, ...]) -> dict[str, str]:
 def _follow(app: App, node: Json, index: int, verbose: bool) -> None:
     """Tell how allocations leave, until the drain has ended."""
     told: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     while True:
         reply = app.client().get("node", node["ID"], options={"index": index, "wait_s": WAIT_S})
         allocs = app.client().nodes.allocations(node["ID"]) or []
@@ -115,10 +117,30 @@ def _follow(app: App, node: Json, index: int, verbose: bool) -> None:
             say(app, line)
         if not reply.value.get("DrainStrategy"):
             break
+        for line in waits(reasons, _waits(app, node), verbose):
+            say(app, line)
         if reply.index <= index:
             app.sleep(0.5)
         index = reply.index
     say(app, f'Drain of node "{short(node["ID"], verbose)}" is over')
+
+
+def _waits(app: App, node: Json) -> dict[str, str]:
+    """Why allocations are still there; empty where the server cannot say."""
+    try:
+        return (app.client().get("node", node["ID"], "drain").value or {}).get("Waits") or {}
+    except RoveError:
+        return {}
+
+
+def waits(told: dict[str, str], found: dict[str, str], verbose: bool) -> list[str]:
+    """Lines about allocations that stay for another reason than at the last look; `told` remembers it."""
+    lines = []
+    for alloc_id, reason in found.items():
+        if told.get(alloc_id) != reason:
+            told[alloc_id] = reason
+            lines.append(f'Allocation "{short(alloc_id, verbose)}": {reason}')
+    return lines
 
 
 def moves(told: dict[str, str], allocs: list[Json], verbose: bool) -> list[str]:

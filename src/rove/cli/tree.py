@@ -55,6 +55,7 @@ NODE = Noun(
         "status": Verb("node:status", "List nodes, or show one"),
         "drain": Verb("node_drain:drain", "Move a node's allocations elsewhere"),
         "eligibility": Verb("node_drain:eligibility", "Say whether a node may get new allocations"),
+        "purge": Verb("node_purge:purge", "Forget a node that is gone for good"),
         "meta": Noun(
             "Work with node meta.",
             {
@@ -108,6 +109,7 @@ OPERATOR = Noun(
     {
         "api": Verb("operator_api:api", "Call the API as it is"),
         "metrics": Verb("operator:metrics", "Print the agent's metrics"),
+        "simulate": Verb("operator_simulate:simulate", "Say what would become of the cluster if nodes or jobs changed"),
         "scheduler": Noun(
             "Settings of the scheduler.",
             {

@@ -19,18 +19,21 @@ import msgspec
 
 from rove.client.allocrunner import directory
 from rove.client.allocrunner.loop import AllocRecord, AllocRunner
+from rove.client.allocrunner.offering import Discovery
+from rove.client.checks.probes import Prober
 from rove.client.collect import Collect, Ended, Limits, Room, to_collect
 from rove.client.drivers.base import Driver
 from rove.client.link import ServerLink
 from rove.client.meta import Changes, merged_changes, with_changes
 from rove.client.orphans import end_orphans
 from rove.client.reports import Reporter
+from rove.client.services.loop import Registrar
 from rove.client.serving import Serving
 from rove.client.settings import ClientSettings
 from rove.client.state import LocalState
 from rove.client.taskrunner import events as ev
 from rove.client.taskrunner.loop import Offload, Surroundings
-from rove.errors import NotFoundError, RoveError
+from rove.errors import NotFoundError, RoveError, UnavailableError
 from rove.ports import Clock, Ids
 from rove.ports.transport import Pipe, Router
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
@@ -43,6 +46,7 @@ from rove.structs.messages import (
     NodeMeta,
     RegisterReply,
     RegisterRequest,
+    ServicesUpdate,
     job_ref,
 )
 from rove.structs.node import Eligibility, Node, NodeEvent, NodeStatus, computed_class
@@ -110,6 +114,8 @@ class Client:
             reconnect_min_s=settings.reconnect_min_s, reconnect_max_s=settings.reconnect_max_s,
         )  # fmt: skip
         self.reporter = Reporter(self.link, clock, settings.update_batch_s)
+        self.registrar = Registrar(self._send_services, clock, self.link.up.is_set)
+        self._discovery = Discovery(self.registrar, Prober())
 
     # --- life ---------------------------------------------------------------------------------------
 
@@ -126,7 +132,7 @@ class Client:
         self._use_meta()
         self._restore()
         for work in (
-            self.link.run(), self.reporter.run(), self._collect_loop(), self._probe_loop(),
+            self.link.run(), self.reporter.run(), self._collect_loop(), self._probe_loop(), self._offer_services(),
         ):  # fmt: skip
             self._spawn(work)
 
@@ -150,6 +156,7 @@ class Client:
             await self.state.save_record(runner.alloc.id, runner.record)
         for driver in self.drivers.values():
             await driver.close()
+        await self._discovery.prober.close()
         await self.state.close()
 
     def runner(self, alloc_id: str) -> AllocRunner:
@@ -298,7 +305,8 @@ class Client:
         try:
             runner = AllocRunner(
                 self._around, alloc, record=record, on_update=self.reporter.add,
-                save_alloc=self.state.save_alloc, save_record=self.state.save_record, predecessors=ending,
+                save_alloc=self.state.save_alloc, save_record=self.state.save_record, discovery=self._discovery,
+                predecessors=ending,
                 previous_dir=previous.dir if previous else None,
             )  # fmt: skip
         except RoveError as error:
@@ -355,6 +363,7 @@ class Client:
             if not runner.end_acknowledged:
                 self.reporter.add(runner, urgent=True)
         self._spawn(self._send_events())
+        self.registrar.start_over()
 
     def _disconnected(self) -> None:
         self._was_down = True
@@ -380,6 +389,18 @@ class Client:
             for alloc_id, after_s in waits.items():
                 if after_s <= waited_s and alloc_id in self.runners:
                     self.runners[alloc_id].stop(description="Stopped since the node had lost its server")
+
+    async def _send_services(self, update: ServicesUpdate) -> None:
+        session = self.link.session
+        if session is None:
+            raise UnavailableError("client.no_server", "there is no connection to a server")
+        await session.call(Kind.SERVICES_UPDATE, update, Empty)
+
+    async def _offer_services(self) -> None:
+        """Say what runs here, once what an earlier agent started has been found: silence would unregister it."""
+        for runner in list(self.runners.values()):
+            await runner.wait_opened()
+        await asyncio.gather(self.registrar.run(), self.registrar.repeat())
 
     async def _send_events(self) -> None:
         events, self._events = self._events, []

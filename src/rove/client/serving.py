@@ -37,7 +37,7 @@ from rove.structs.messages import (
     StreamChunk,
 )
 
-from .usage import alloc_usage, host_usage
+from .usage import CpuMeter, alloc_usage, host_usage
 
 if TYPE_CHECKING:
     from .client import Client
@@ -53,6 +53,7 @@ class Serving:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._cpus = CpuMeter()
 
     def register(self, router: Router) -> None:
         """Put every answer into the table."""
@@ -104,13 +105,13 @@ class Serving:
         return Empty()
 
     async def _checks(self, _: Session, request: AllocRequest) -> Stats:
-        self._client.runner(request.alloc_id)
-        return Stats(body={})
+        return Stats(body=self._client.runner(request.alloc_id).check_results())
 
     async def _node_stats(self, _: Session, __: Empty) -> Stats:
         client = self._client
         body = await asyncio.to_thread(
-            host_usage, client.settings.alloc_path, client.clock.now(), client.node.node_resources.cpu.cpu_shares
+            host_usage, client.settings.alloc_path, client.clock.now(), client.node.node_resources.cpu.cpu_shares,
+            self._cpus,
         )
         return Stats(body=body)
 

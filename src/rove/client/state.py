@@ -1,9 +1,9 @@
 """What a node remembers over its agent's restarts: who it is, its allocations, their tasks.
 
 Under the state directory: ``client-id``, ``secret-id``, ``meta`` (what was changed of it), ``lock``, and in
-``allocs/`` two files an allocation: ``<id>.alloc`` (the allocation with its job) and ``<id>.tasks`` (how far its tasks are). A file
-is a header line ``rove-state <version> <crc32>`` and JSON below. Files are replaced whole: temporary
-name, fsync, rename, then one fsync of the directory for all files of a batch. A file that cannot be read is
+``allocs/`` two files an allocation: ``<id>.alloc`` (the allocation with its job) and ``<id>.tasks`` (how far
+its tasks are). A file is a header line ``rove-state <version> <crc32>`` and JSON below. Files are replaced whole:
+temporary name, fsync, rename, then one fsync of the directory for all files of a batch. A file that cannot be read is
 moved aside and named; it never keeps the agent from starting.
 """
 

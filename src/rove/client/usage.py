@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,20 +63,57 @@ def _union(lists: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in lists for name in names))
 
 
-def host_usage(alloc_dir: Path, now: float, total_compute_mhz: int) -> dict[str, Any]:
+class CpuMeter:
+    """How busy each CPU was since it was last asked, at least `LEAST_S` long. Used from several threads."""
+
+    LEAST_S = 0.2
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._before: list[Any] = []
+        self._read_at = -math.inf
+        self._shares: list[dict[str, float]] = []
+
+    def read(self) -> list[dict[str, float]]:
+        """Percent of the time per CPU: User, System, Idle, TotalPercent. Blocks for a moment the first time."""
+        import psutil
+
+        with self._lock:
+            if not self._before:
+                self._before, self._read_at = psutil.cpu_times(percpu=True), time.monotonic()
+                time.sleep(self.LEAST_S)
+            if time.monotonic() - self._read_at >= self.LEAST_S:
+                after = psutil.cpu_times(percpu=True)
+                self._shares = [cpu_shares(*pair) for pair in zip(self._before, after, strict=False)]
+                self._before, self._read_at = after, time.monotonic()
+            return self._shares
+
+
+def cpu_shares(before: Any, after: Any) -> dict[str, float]:
+    """What one CPU did between two readings of its times, in percent."""
+    spent = {name: max(0.0, getattr(after, name) - getattr(before, name)) for name in after._fields}
+    for part, whole in (("guest", "user"), ("guest_nice", "nice")):  # the kernel counts guests twice
+        spent[whole] = max(0.0, spent.get(whole, 0.0) - spent.pop(part, 0.0))
+    total = sum(spent.values())
+    idle = 100.0 * (spent.get("idle", 0.0) + spent.get("iowait", 0.0)) / total if total else 100.0
+    user = 100.0 * (spent["user"] + spent["nice"]) / total if total else 0.0
+    system = 100.0 * spent.get("system", 0.0) / total if total else 0.0
+    return {"User": user, "System": system, "Idle": idle, "TotalPercent": 100.0 - idle}
+
+
+def host_usage(alloc_dir: Path, now: float, total_compute_mhz: int, meter: CpuMeter) -> dict[str, Any]:
     """Memory, CPU, disks and uptime of the machine. Blocking for a moment; psutil is imported on first use."""
     import psutil
 
     memory = psutil.virtual_memory()
-    percents = psutil.cpu_times_percent(interval=None, percpu=True)
+    shares = meter.read()
     cpus: list[dict[str, Any]] = [
         {
-            "CPU": f"cpu{number}", "User": cpu.user, "System": cpu.system, "Idle": cpu.idle,
-            "TotalPercent": 100 - cpu.idle, "TotalTicks": 0.0,
+            "CPU": f"cpu{number}", **share,
+            "TotalTicks": share["TotalPercent"] / 100 * total_compute_mhz / len(shares),
         }
-        for number, cpu in enumerate(percents)
+        for number, share in enumerate(shares)
     ]  # fmt: skip
-    busy = sum(cpu["TotalPercent"] for cpu in cpus) / len(cpus) if cpus else 0.0
     disks = [
         found for part in psutil.disk_partitions(all=False)
         if (found := _disk(psutil, part.device, part.mountpoint)) is not None
@@ -87,7 +127,7 @@ def host_usage(alloc_dir: Path, now: float, total_compute_mhz: int) -> dict[str,
         "AllocDirStats": _disk(psutil, "", str(alloc_dir)),
         "DeviceStats": [],
         "Uptime": int(max(now - psutil.boot_time(), 0)),
-        "CPUTicksConsumed": busy / 100 * total_compute_mhz,
+        "CPUTicksConsumed": sum(cpu["TotalTicks"] for cpu in cpus),
         "Timestamp": int(now * 1e9),
     }  # fmt: skip
 

@@ -111,19 +111,18 @@ job "hello" {
 
       config {
         command = "python3"
-        args    = ["-m", "http.server", "${NOMAD_PORT_http}", "--bind", "${NOMAD_IP_http}", "--directory", "local"]
+        args    = ["-u", "-m", "http.server", "${NOMAD_PORT_http}", "--bind", "${NOMAD_IP_http}", "--directory", "local"]
       }
 
-      # A file made before the task starts, and again when what it reads changes.
-      template {
-        destination = "local/index.html"
-        data        = <<-HTML
-          <h1>Hello from copy {{ env "NOMAD_ALLOC_INDEX" }}</h1>
-        HTML
-      }
+      # Programs and archives are fetched into local/ before the task starts:
+      #   artifact {
+      #     source = "https://example.org/site.tar.gz"
+      #     options { checksum = "sha256:..." }
+      #   }
 
+      # What the task finds in its environment, besides NOMAD_ALLOC_INDEX, NOMAD_PORT_http and the like.
       env {
-        PYTHONUNBUFFERED = "1"
+        GREETING = "hello from copy ${NOMAD_ALLOC_INDEX}"
       }
 
       # cpu in MHz, memory in MB.

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+WORDS_COMPARED_MAX = 200
+"""Comparing words is slow: among more of them, none is suggested."""
+
+
 class Problem(NamedTuple):
     """path: the place in words of the job file, for instance ``group "web" > task "app" > resources > cpu``.
 
@@ -36,7 +40,8 @@ def join(path: str, part: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean "x"?`` for the nearest known word, or nothing."""
-    close = get_close_matches(word[:80], list(known), n=1, cutoff=0.6)
+    words = list(known)
+    close = get_close_matches(word[:80], words, n=1, cutoff=0.6) if len(words) <= WORDS_COMPARED_MAX else []
     return f'; did you mean "{close[0]}"?' if close else ""
 
 

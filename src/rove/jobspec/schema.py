@@ -152,6 +152,14 @@ SPREAD = Body(
     {"target": Nest("SpreadTarget", SPREAD_TARGET, many=True, label="Value", optional=True)},
 )
 
+GATE = Body(
+    "gate",
+    {
+        "type": _str(), "address": _str(), "query": _str(), "expect": _str(), "task": _str(), "command": _str(),
+        "args": _strs(), "interval": _time(), "timeout": _time(), "passes": _int(), "failures": _int(),
+    },
+    also=("Name",),
+)  # fmt: skip
 UPDATE = Body(
     "update",
     {
@@ -159,6 +167,7 @@ UPDATE = Body(
         "healthy_deadline": _time(), "progress_deadline": _time(), "auto_revert": _bool(),
         "auto_promote": _bool(), "canary": _int(),
     },
+    {"gate": Nest("Gates", GATE, many=True, label="Name")},
 )  # fmt: skip
 MIGRATE = Body(
     "migrate",

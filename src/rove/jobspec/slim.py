@@ -32,7 +32,7 @@ _STRUCTS: dict[str, type] = {
     "periodic": nouns.Periodic, "parameterized": nouns.ParameterizedJob,
     "constraint": nouns.Constraint, "affinity": nouns.Affinity, "csi_plugin": nouns.CSIPluginConfig,
     "weights": nouns.ServiceWeights, "numa": nouns.NUMA, "dns": nouns.DNSConfig, "secret": nouns.Secret,
-    "action": nouns.Action, "scaling": nouns.ScalingPolicy,
+    "action": nouns.Action, "scaling": nouns.ScalingPolicy, "gate": nouns.Gate,
 }  # fmt: skip
 _ALWAYS = {"Type", "Count", "Driver", "CPU", "MemoryMB", "Name", "Label", "Weight", "Min", "Max"}
 """Said even when it is the default: people look for it."""

@@ -76,6 +76,10 @@ class Jobs(Resource[R, S]):
         body = {"Job": job, "Diff": diff, "PolicyOverride": policy_override}
         return self._put("job", str(job.get("ID", "")), "plan", body=body, **_place(job))
 
+    def why(self, job_id: str, **options: Unpack[Options]) -> R:
+        """Why a job is not as it was asked for: a paragraph in ``Why``. Rove's own."""
+        return self._get("job", job_id, "why", options=options)
+
     def read(self, job_id: str, **options: Unpack[Options]) -> R:
         """One job, whole."""
         return self._get("job", job_id, options=options)
@@ -326,6 +330,10 @@ class Deployments(Resource[R, S]):
     def allocations(self, deployment_id: str, **options: Unpack[Options]) -> R:
         """The allocations that belong to it."""
         return self._get("deployment", "allocations", deployment_id, options=options)
+
+    def why(self, deployment_id: str, **options: Unpack[Options]) -> R:
+        """What it waits for, and until when (Rove's own)."""
+        return self._get("deployment", deployment_id, "why", options=options)
 
     def promote(self, deployment_id: str, *, groups: Sequence[str] = (), namespace: str = "") -> R:
         """Let the canaries of some groups, or of all, take over."""

@@ -20,7 +20,7 @@ from rove.server.collection.loop import Collection
 from rove.server.deployments import DeploymentChanged, Deployments, DeploymentVerbs
 from rove.server.drain import Drains
 from rove.server.evaluations.loop import Evaluations
-from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs
+from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs, WhyNot
 from rove.server.nodes.loop import HeartbeatPolicy, Nodes
 from rove.server.periodic import Periodics
 from rove.server.state import (
@@ -55,6 +55,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Evaluations scheduled at a time; 0: one per processor."""
     heartbeat: HeartbeatPolicy = HeartbeatPolicy()
     thresholds: collection.Thresholds = collection.Thresholds()
+    scheduler: SchedulerConfiguration = SchedulerConfiguration()
+    """The scheduler's settings of a new cluster."""
 
 
 class Server:
@@ -94,6 +96,9 @@ class Server:
         for damage in self.store.damage:
             log.error("a part of the state could not be read and is left out: %s: %s", damage.where, damage.why)
         self.store.on_commit(self._observe)
+        is_new = self.store.snapshot().scheduler_configuration().modify_index == 0
+        if is_new and self.settings.scheduler != SchedulerConfiguration():
+            await self.store.commit(PutSchedulerConfiguration(configuration=self.settings.scheduler))
         self.nodes.start()
         self.evaluations.start()
         self.deployments.start()
@@ -180,6 +185,14 @@ class Server:
         """Dry run of a registration."""
         return await self.jobs.plan(job)
 
+    async def why_not(self, job: Job, node: str) -> list[WhyNot]:
+        """What stands against a job's groups on a node, or on "all"."""
+        return await self.jobs.why_not(job, node)
+
+    async def why_job(self, namespace: str, job_id: str) -> str:
+        """A paragraph on how far a job is from what it asks for."""
+        return await self.jobs.why(namespace, job_id)
+
     async def revert_job(
         self, namespace: str, job_id: str, version: int, *, enforce_prior_version: int | None = None
     ) -> JobRegistered:
@@ -225,6 +238,7 @@ class Server:
         meta: dict[str, str] | None = None,
         id_prefix: str = "",
         idempotency_token: str = "",
+        priority: int = 0,
     ) -> JobDispatched:
         """Start a child of a parameterized job."""
         return await self.jobs.dispatch(
@@ -234,6 +248,7 @@ class Server:
             meta=meta,
             id_prefix=id_prefix,
             idempotency_token=idempotency_token,
+            priority=priority,
         )
 
     async def force_periodic(self, namespace: str, job_id: str) -> JobRegistered:
@@ -322,6 +337,10 @@ class Server:
         """Start or change a drain, or end it (no spec). Returns the evaluations' ids and the index."""
         return await self.drains.set_drain(node_id, spec, mark_eligible=mark_eligible, meta=meta)
 
+    async def drain_waits(self, node_id: str) -> dict[str, str]:
+        """Why each allocation that is still on a draining node is there, by id."""
+        return {alloc_id: str(reason) for alloc_id, reason in (await self.drains.waits(node_id)).items()}
+
     async def purge_node(self, node_id: str) -> tuple[list[str], int]:
         """Forget a node; what ran there is lost and replaced."""
         node = self._node(node_id)
@@ -379,6 +398,7 @@ class Server:
                     "build": SPOKEN_VERSION,
                     "port": port,
                     "bootstrap": "1",
+                    "raft_vsn": "3",
                     "id": self.name,
                 },
                 "ProtocolMin": 1,

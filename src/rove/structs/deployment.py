@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 from .base import ZERO_TIME, Noun, Ns, UnixNs
 
 
@@ -27,6 +29,17 @@ DEPLOYMENT_TERMINAL = frozenset(
 )
 
 
+class GateAnswer(Noun, frozen=True, kw_only=True):
+    """What a gate said last. passes, failures: in a row. is_open: enough good answers have come."""
+
+    name: str = ""
+    is_open: bool = False
+    passes: int = 0
+    failures: int = 0
+    text: str = ""
+    time: UnixNs = 0
+
+
 class DeploymentGroup(Noun, frozen=True, kw_only=True):
     """Progress of one task group."""
 
@@ -41,6 +54,8 @@ class DeploymentGroup(Noun, frozen=True, kw_only=True):
     placed_allocs: int = 0
     healthy_allocs: int = 0
     unhealthy_allocs: int = 0
+    gate_answers: tuple[GateAnswer, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Of a group with gates; absent from JSON for others."""
 
 
 class Deployment(Noun, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 from msgspec import field
 
 from .base import MINUTE, SECOND, Noun, Ns, SparseNoun, UnixNs
@@ -68,6 +69,29 @@ class Spread(Noun, frozen=True, kw_only=True):
     spread_target: tuple[SpreadTarget, ...] = ()
 
 
+class Gate(Noun, frozen=True, kw_only=True):
+    """A question whose answer must be good before canaries are promoted. Rove's own; plain job files have none.
+
+    type: "http" (GET `address`, good if the status is `expect`, or any of 2xx), "prometheus" (`query` asked of the
+    server at `address`, good if the one value meets `expect`, such as ``< 0.05``) or "script" (`command` with `args`
+    run beside `task` in each canary, good if it exits with 0). passes: good answers in a row that open the gate.
+    failures: bad answers in a row that fail the deployment.
+    """
+
+    name: str = ""
+    type: str = "http"
+    address: str = ""
+    query: str = ""
+    expect: str = ""
+    task: str = ""
+    command: str = ""
+    args: tuple[str, ...] = ()
+    interval: Ns = 30 * SECOND
+    timeout: Ns = 10 * SECOND
+    passes: int = 1
+    failures: int = 3
+
+
 class UpdateStrategy(Noun, frozen=True, kw_only=True):
     """How a new version replaces an old one. `max_parallel` 0: all at once, no deployment."""
 
@@ -80,6 +104,8 @@ class UpdateStrategy(Noun, frozen=True, kw_only=True):
     auto_revert: bool = False
     auto_promote: bool = False
     canary: int = 0
+    gates: tuple[Gate, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Absent from JSON where a job has none, so that such jobs look as they do elsewhere."""
 
 
 class MigrateStrategy(Noun, frozen=True, kw_only=True):

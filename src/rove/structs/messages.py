@@ -13,6 +13,7 @@ from .alloc import Allocation, AllocUpdate
 from .base import Noun
 from .job import Job
 from .node import Node, NodeEvent
+from .service import ServiceRegistration
 
 
 class Kind(StrEnum):
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     NODE_HEARTBEAT = "node.heartbeat"
     NODE_EVENTS = "node.events"
     ALLOC_UPDATE = "alloc.update"
+    SERVICES_UPDATE = "services.update"
+    SERVICE_LOOKUP = "services.lookup"
     # server -> node: requests
     ALLOCS_CHANGED = "allocs.changed"
     ALLOC_RESTART = "alloc.restart"
@@ -82,6 +85,27 @@ class AllocUpdates(Noun, frozen=True, kw_only=True):
     """Reports of a node. The reply comes once they are stored."""
 
     updates: tuple[AllocUpdate, ...] = ()
+
+
+class ServicesUpdate(Noun, frozen=True, kw_only=True):
+    """What a node offers. full: everything; what else the server has of this node is gone. gone: ids."""
+
+    full: bool = False
+    put: tuple[ServiceRegistration, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+class ServiceLookup(Noun, frozen=True, kw_only=True):
+    """A node asks for the instances of a service that are handed out, for its DNS responder."""
+
+    namespace: str
+    name: str
+
+
+class ServiceInstances(Noun, frozen=True, kw_only=True):
+    """The answer."""
+
+    instances: tuple[ServiceRegistration, ...] = ()
 
 
 class AllocsChanged(Noun, frozen=True, kw_only=True):

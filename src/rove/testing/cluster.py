@@ -80,7 +80,7 @@ class Cluster:
         self.clock = VirtualClock()
         self.engine = MemoryEngine()
         self.ids = SeededIds(seed)
-        self.settings = ServerSettings(workers=2, **settings)
+        self.settings = ServerSettings(**{"workers": 2, **settings})
         self.server = self._new_server()
         self.nodes: dict[str, SimulatedNode] = {}
         self.behaviour: Behaviour = lambda alloc: Script()
@@ -181,14 +181,16 @@ class Cluster:
                 async with asyncio.timeout(left):
                     await self._news.wait()
 
-    async def until_status(self, status: str, job_id: str = "web", *, version: int | None = None) -> Deployment:
+    async def until_status(
+        self, status: str, job_id: str = "web", *, version: int | None = None, within_s: float = PATIENCE_S
+    ) -> Deployment:
         """Wait until the newest deployment (of that version) has a status."""
 
         def reached() -> bool:
             found = self.deployment(job_id)
             return found.status == status and version in (None, found.job_version)
 
-        await self.until(reached, f"deployment of {job_id} {status}")
+        await self.until(reached, f"deployment of {job_id} {status}", within_s)
         return self.deployment(job_id)
 
     async def settle(self, seconds: float = 30.0) -> None:
@@ -236,7 +238,7 @@ class SimulatedNode:
         )
         self._spawn(self._beat(session, reply.heartbeat_ttl_s / 2))
         for play in self._plays.values():
-            play.tell()
+            play.tell_again()
 
     async def hang_up(self) -> None:
         """Lose the connection; the allocations run on."""
@@ -378,6 +380,11 @@ class _Play:
         """True if health is watched outside deployments too, for drains."""
         group = self.alloc.job.group(self.alloc.task_group) if self.alloc.job else None
         return group is not None and group.migrate is not None
+
+    def tell_again(self) -> None:
+        """After a time without connection: the same report, as a newer one."""
+        self._sequence += 1
+        self.tell()
 
     def tell(self) -> None:
         """Report how it is."""

@@ -47,6 +47,7 @@ class FakeFleet:
     used_memory: Floats
     used_disk: Floats
     alloc_count: Ints
+    max_allocs: Ints
     class_of: Ints
     classes: Sequence[str]
     class_example: Mapping[int, int]
@@ -64,8 +65,8 @@ class FakeFleet:
         """A fleet whose usage may be written to."""
         return FakeFleet(
             self.ids, self.ready.copy(), self.cpu, self.memory, self.disk, self.used_cpu.copy(),
-            self.used_memory.copy(), self.used_disk.copy(), self.alloc_count, self.class_of, self.classes,
-            self.class_example, self.datacenter_of, self.datacenters, self.pool_of, self.pools, self.rows,
+            self.used_memory.copy(), self.used_disk.copy(), self.alloc_count.copy(),
+            self.max_allocs, self.class_of, self.classes, self.class_example, self.datacenter_of, self.datacenters, self.pool_of, self.pools, self.rows,
         )  # fmt: skip
 
 
@@ -104,7 +105,8 @@ def build_fleet(nodes: Sequence[Node], allocs_of_node: Mapping[str, Sequence[All
             n.node_resources.memory.memory_mb - n.reserved_resources.memory.memory_mb for n in nodes
         ),
         disk=column(n.node_resources.disk.disk_mb - n.reserved_resources.disk.disk_mb for n in nodes),
-        used_cpu=used[0], used_memory=used[1], used_disk=used[2], alloc_count=counts, class_of=class_of,
+        used_cpu=used[0], used_memory=used[1], used_disk=used[2], alloc_count=counts,
+        max_allocs=np.array([n.node_max_allocs for n in nodes], dtype=np.int64), class_of=class_of,
         classes=tuple(classes), class_example=example, datacenter_of=datacenter_of,
         datacenters=tuple(datacenters), pool_of=pool_of, pools=tuple(pools),
         rows={node.id: row for row, node in enumerate(nodes)},
@@ -168,6 +170,10 @@ class FakeView:
         if node is not None:
             held |= parse_ports(node.reserved_resources.networks.reserved_host_ports)
         return frozenset(held)
+
+    def allocs_changed_since(self, namespace: str, job_id: str, index: int) -> bool:
+        """Says yes always, so that everything is checked."""
+        return True
 
     def latest_deployment(self, namespace: str, job_id: str) -> Deployment | None:
         """The newest deployment of the job."""

@@ -30,10 +30,12 @@ from rove.structs.messages import (
     NodeEventsRequest,
     RegisterReply,
     RegisterRequest,
+    ServicesUpdate,
     job_ref,
 )
 from rove.structs.node import Node
 from rove.structs.resources import AllocatedCpu, AllocatedMemory, AllocatedResources, AllocatedTask
+from rove.structs.service import ServiceRegistration
 
 DEADLINE_S = 20.0
 SECOND = 1_000_000_000
@@ -89,6 +91,8 @@ class FakeServer:
         self.messages = 0
         self.newest: dict[str, AllocUpdate] = {}
         self.events: list[Any] = []
+        self.services: dict[str, ServiceRegistration] = {}
+        self.service_messages: list[ServicesUpdate] = []
         self.allocs: dict[str, Allocation] = {}
         self.ttl_s = 60.0
         self.forgets_node = False
@@ -101,6 +105,7 @@ class FakeServer:
         self._router.on(Kind.NODE_HEARTBEAT, Heartbeat, self._heartbeat)
         self._router.on(Kind.ALLOC_UPDATE, AllocUpdates, self._updated)
         self._router.on(Kind.NODE_EVENTS, NodeEventsRequest, self._node_events)
+        self._router.on(Kind.SERVICES_UPDATE, ServicesUpdate, self._services_update)
 
     async def connect(self) -> Pipe:
         if self.refuses:
@@ -135,6 +140,15 @@ class FakeServer:
 
     async def _node_events(self, session: Session, message: NodeEventsRequest) -> Empty:
         self.events.extend(message.events)
+        return Empty()
+
+    async def _services_update(self, session: Session, message: ServicesUpdate) -> Empty:
+        self.service_messages.append(message)
+        if message.full:
+            self.services.clear()
+        for service_id in message.gone:
+            self.services.pop(service_id, None)
+        self.services.update({registration.id: registration for registration in message.put})
         return Empty()
 
     async def send(self, *allocs: Allocation, full: bool = False, gone: tuple[str, ...] = ()) -> None:

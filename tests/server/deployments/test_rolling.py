@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from rove.structs.base import MINUTE, SECOND
+from rove.structs.base import HOUR, MINUTE, SECOND
 from rove.structs.deployment import DeploymentStatus
+from rove.structs.job import ReschedulePolicy
+from rove.structs.node import DrainSpec
 from rove.testing.builders import a_group, a_job, a_node, a_restarting_version, a_version, an_update
 from rove.testing.cluster import Cluster, Script
 from rove.testing.simulation import virtually
@@ -153,11 +155,6 @@ async def test_batch_jobs_have_no_deployment() -> None:
 
 @virtually
 async def test_a_drained_node_in_the_middle_does_not_stop_the_roll_out() -> None:
-    from rove.server.state import SetTransitions
-    from rove.structs.alloc import DesiredTransition
-    from rove.structs.evaluation import Trigger
-    from rove.structs.node import Eligibility
-
     async with Cluster(nodes=4) as cluster:
         job = a_job(count=4, update=an_update(max_parallel=1))
         await cluster.register(job)
@@ -165,17 +162,14 @@ async def test_a_drained_node_in_the_middle_does_not_stop_the_roll_out() -> None
         await cluster.register(a_restarting_version(job))
         await cluster.until(lambda: len(cluster.allocs(running=True, version=1)) == 2)
         node_id = cluster.allocs(running=True, version=1)[0].node_id
-        await cluster.server.set_eligibility(node_id, Eligibility.INELIGIBLE)
-        leaving = [a.id for a in cluster.allocs(running=True) if a.node_id == node_id]
-        await cluster.server.store.commit(
-            SetTransitions(
-                transitions=dict.fromkeys(leaving, DesiredTransition(migrate=True)),
-                evaluations=cluster.server.nodes.evaluations_for([node_id], Trigger.NODE_DRAIN),
-            )
-        )
+        await cluster.server.drain_node(node_id, DrainSpec(deadline=HOUR))
         await cluster.until_status("successful", version=1)
-        await cluster.until(lambda: [a.job_version for a in cluster.allocs(running=True)] == [1] * 4)
-        assert node_id not in {a.node_id for a in cluster.allocs(running=True)}
+
+        def moved() -> bool:
+            running = cluster.allocs(running=True)
+            return [a.job_version for a in running] == [1] * 4 and node_id not in {a.node_id for a in running}
+
+        await cluster.until(moved)
 
 
 @virtually
@@ -246,10 +240,42 @@ async def test_a_leader_that_takes_over_goes_on_with_the_roll_out() -> None:
 @virtually
 async def test_a_finished_evaluation_names_the_deployment_it_began() -> None:
     async with Cluster() as cluster:
-        for version in (0, 1):
-            job = a_job(count=2) if version == 0 else a_restarting_version(job)
+        first = a_job(count=2)
+        for version, job in enumerate((first, a_restarting_version(first))):
             registered = await cluster.register(job)
             await cluster.until_status("successful", version=version)
             evaluation = cluster.server.store.snapshot().evaluation(registered.eval_id)
             assert evaluation is not None
             assert (evaluation.status, evaluation.deployment_id) == ("complete", cluster.deployment().id)
+
+
+@virtually
+async def test_health_that_nobody_acted_on_is_acted_on_by_the_next_leader() -> None:
+    async with Cluster() as cluster:
+        job = a_job(count=3, update=an_update(max_parallel=1))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        await cluster.register(a_restarting_version(job))
+        await cluster.until(lambda: len(cluster.allocs(running=True, version=1)) == 1)
+        await cluster.server.deployments.stop()
+        await cluster.settle(60)
+        assert cluster.deployment().task_groups["api"].healthy_allocs == 1
+        assert len(cluster.allocs(version=1)) == 1
+        await cluster.restart_server()
+        await cluster.until_status("successful", version=1)
+
+
+@virtually
+async def test_a_failure_that_nobody_acted_on_is_acted_on_by_the_next_leader() -> None:
+    async with Cluster() as cluster:
+        job = a_job(count=3, update=an_update(max_parallel=1), reschedule_policy=ReschedulePolicy(attempts=0))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        cluster.behave(lambda alloc: Script(healthy_after=None, fails_after=30.0))
+        await cluster.register(a_restarting_version(job))
+        await cluster.until(lambda: len(cluster.allocs(running=True, version=1)) == 1)
+        await cluster.server.deployments.stop()
+        await cluster.settle(60)
+        assert cluster.deployment().status == "running"
+        await cluster.restart_server()
+        await cluster.until_status("failed", within_s=30)

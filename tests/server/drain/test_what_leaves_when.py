@@ -197,6 +197,7 @@ def test_a_group_scaled_down_counts_with_its_new_count() -> None:
 
 # Every state: what was promised is kept, and a decision carried out leaves nothing to decide
 
+STATUSES = ["running", "running", "running", "pending", "complete", "unknown"]
 HEALTH = st.sampled_from([True, True, True, False, None])
 
 
@@ -207,7 +208,8 @@ def states(draw: st.DrawFn) -> tuple[State, list[Drain]]:
             a_group("api", count=draw(st.integers(0, 5)), migrate=MigrateStrategy(max_parallel=draw(st.integers(0, 3))))
         ])
         for number in range(draw(st.integers(1, 2)))
-    ] + [a_job("batch", type="batch", count=2), a_job("system", type="system"), a_job("each", type="sysbatch")]  # fmt: skip
+    ]  # fmt: skip
+    jobs += [a_job("batch", type="batch", count=2), a_job("system", type="system"), a_job("each", type="sysbatch")]
     nodes = ["n1", "n2", "n3"]
     allocs = []
     for job in jobs:
@@ -216,7 +218,7 @@ def states(draw: st.DrawFn) -> tuple[State, list[Drain]]:
             allocs.append(
                 an_alloc(
                     job, index, node=draw(st.sampled_from(nodes)),
-                    client_status=draw(st.sampled_from(["running", "running", "running", "pending", "complete", "unknown"])),
+                    client_status=draw(st.sampled_from(STATUSES)),
                     desired_status=draw(st.sampled_from([Desired.RUN, Desired.RUN, Desired.RUN, Desired.STOP])),
                     desired_transition=draw(st.sampled_from([DesiredTransition(), DesiredTransition(), LEFT])),
                     deployment_status=AllocDeploymentStatus(healthy=health, canary=draw(st.integers(0, 9)) == 0),

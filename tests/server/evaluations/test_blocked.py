@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rove.server.evaluations.core import Blocked
-from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
 
 
 def blocked_evaluation(name: str, job: str = "web", index: int = 5, **fields: object) -> Evaluation:

@@ -6,7 +6,7 @@ from itertools import count
 
 from rove.server.evaluations import settle
 from rove.structs.alloc import AllocMetric
-from rove.structs.evaluation import Evaluation, EvalStatus, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
 from rove.structs.plan import Plan, SchedulerResult
 
 PENDING = Evaluation(id="e", namespace="default", job_id="web", triggered_by=Trigger.JOB_REGISTER)

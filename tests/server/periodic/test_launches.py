@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from rove.errors import BadRequestError, NotFoundError
@@ -41,7 +43,7 @@ async def test_a_child_is_launched_at_each_time_and_runs() -> None:
         began = cluster.clock.now()
         await cluster.until(lambda: len(children(cluster)) == 4)
         found = times(cluster)
-        assert [b - a for a, b in zip(found, found[1:], strict=False)] == [600, 600, 600]
+        assert [b - a for a, b in pairwise(found)] == [600, 600, 600]
         assert all(moment % 600 == 0 for moment in found)
         assert found[0] - began <= 600
         child = children(cluster)[0]
@@ -75,7 +77,7 @@ async def test_prohibited_overlap_waits_for_the_earlier_launch() -> None:
         await cluster.register(every("*/10 * * * *", prohibit_overlap=True))
         await cluster.settle(2 * HOUR)
         found = times(cluster)
-        assert [b - a for a, b in zip(found, found[1:], strict=False)] == [1800] * (len(found) - 1)
+        assert [b - a for a, b in pairwise(found)] == [1800] * (len(found) - 1)
         assert len(found) >= 3
 
 
@@ -222,16 +224,13 @@ async def test_the_night_of_the_clock_change_in_new_york_has_every_hour() -> Non
         await cluster.register(every("0 * * * *", time_zone="America/New_York"))
         await cluster.until(lambda: len(children(cluster)) == 6, within_s=8 * HOUR)
         found = times(cluster)
-        assert [b - a for a, b in zip(found, found[1:], strict=False)] == [3600] * 5
+        assert [b - a for a, b in pairwise(found)] == [3600] * 5
 
 
 @virtually
 async def test_many_jobs_due_at_once_are_all_launched() -> None:
     async with Cluster(0) as cluster:
         for number in range(600):
-            job = every("0 * * * *")
-            await cluster.register(
-                type(job)(**{f: getattr(job, f) for f in job.__struct_fields__} | {"id": f"t{number}"})
-            )
+            await cluster.register(msgspec.structs.replace(every("0 * * * *"), id=f"t{number}"))
         await cluster.settle(HOUR)
         assert all(len(children(cluster, f"t{number}")) == 1 for number in range(600))

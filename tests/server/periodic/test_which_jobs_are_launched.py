@@ -21,10 +21,25 @@ MIDDAY = 1_700_049_600
 
 
 def hourly(line: str = "0 * * * *", *, submitted: float = MIDDAY - 86_400, **fields: Any) -> Job:
-    periodic = fields.pop("periodic", None) or Periodic(
-        spec=line, prohibit_overlap=fields.pop("prohibit_overlap", False)
-    )
+    usual = Periodic(spec=line, prohibit_overlap=fields.pop("prohibit_overlap", False))
+    periodic = fields.pop("periodic", usual)
     return a_job("tick", type="batch", periodic=periodic, submit_time=unix_ns(submitted), **fields)
+
+
+class Children:
+    """The children of the one periodic job there is."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.jobs = {job.key: job for job in jobs}
+
+    def job(self, namespace: str, job_id: str) -> Job | None:
+        return self.jobs.get((namespace, job_id))
+
+    def children_of_job(self, namespace: str, job_id: str) -> list[Job]:
+        return [job for job in self.jobs.values() if (job.namespace, job.parent_id) == (namespace, job_id)]
+
+
+NONE = Children()
 
 
 def launched_at(moment: float) -> PeriodicLaunch:
@@ -65,38 +80,38 @@ def test_a_last_launch_far_ahead_was_made_under_a_wrong_clock() -> None:
 
 
 def test_a_time_that_has_come_is_launched_under_its_own_time() -> None:
-    verdict = judge(hourly(), MIDDAY, [], MIDDAY + 0.4)
+    verdict = judge(hourly(), MIDDAY, NONE, MIDDAY + 0.4)
     assert (verdict.launch_s, verdict.is_launched, verdict.reason) == (MIDDAY, True, Reason.DUE)
 
 
 def test_missed_times_are_made_up_for_by_one_launch_now() -> None:
-    verdict = judge(hourly(), MIDDAY, [], MIDDAY + 5 * HOUR + 7.5)
+    verdict = judge(hourly(), MIDDAY, NONE, MIDDAY + 5 * HOUR + 7.5)
     assert (verdict.launch_s, verdict.is_launched, verdict.reason) == (MIDDAY + 5 * HOUR + 7, True, Reason.MISSED)
 
 
 def test_a_single_missed_time_keeps_its_own_time() -> None:
-    assert judge(hourly(), MIDDAY, [], MIDDAY + 600).launch_s == MIDDAY
+    assert judge(hourly(), MIDDAY, NONE, MIDDAY + 600).launch_s == MIDDAY
 
 
 def test_a_time_that_was_launched_already_is_not_launched_again() -> None:
     job = hourly()
-    verdict = judge(job, MIDDAY, [a_child(job, MIDDAY)], MIDDAY + 0.1)
+    verdict = judge(job, MIDDAY, Children(a_child(job, MIDDAY)), MIDDAY + 0.1)
     assert (verdict.is_launched, verdict.reason) == (False, Reason.REPEATED)
 
 
 @pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.RUNNING])
 def test_prohibited_overlap_passes_a_time_over_while_a_child_is_unfinished(status: JobStatus) -> None:
     job = hourly(prohibit_overlap=True)
-    busy = judge(job, MIDDAY, [a_child(job, MIDDAY - HOUR, status)], MIDDAY)
+    busy = judge(job, MIDDAY, Children(a_child(job, MIDDAY - HOUR, status)), MIDDAY)
     assert (busy.is_launched, busy.reason) == (False, Reason.OVERLAP)
-    assert judge(job, MIDDAY, [a_child(job, MIDDAY - HOUR, JobStatus.DEAD)], MIDDAY).is_launched
-    assert judge(hourly(), MIDDAY, [a_child(job, MIDDAY - HOUR, status)], MIDDAY).is_launched
+    assert judge(job, MIDDAY, Children(a_child(job, MIDDAY - HOUR, JobStatus.DEAD)), MIDDAY).is_launched
+    assert judge(hourly(), MIDDAY, Children(a_child(job, MIDDAY - HOUR, status)), MIDDAY).is_launched
 
 
 def test_a_launch_by_hand_takes_the_first_second_without_a_child() -> None:
     job = hourly()
-    assert forced_launch(job, [], MIDDAY + 0.9) == MIDDAY
-    assert forced_launch(job, [a_child(job, MIDDAY), a_child(job, MIDDAY + 1)], MIDDAY) == MIDDAY + 2
+    assert forced_launch(job, NONE, MIDDAY + 0.9) == MIDDAY
+    assert forced_launch(job, Children(a_child(job, MIDDAY), a_child(job, MIDDAY + 1)), MIDDAY) == MIDDAY + 2
 
 
 @pytest.mark.parametrize(
@@ -110,7 +125,7 @@ def test_a_launch_by_hand_takes_the_first_second_without_a_child() -> None:
 )
 def test_a_launch_by_hand_of_anything_else_is_refused(job: Job, words: str) -> None:
     with pytest.raises(BadRequestError, match=words):
-        forced_launch(job, [], MIDDAY)
+        forced_launch(job, NONE, MIDDAY)
 
 
 @settings(max_examples=200, deadline=None)
@@ -132,7 +147,7 @@ def test_however_late_it_is_looked_at_no_time_is_launched_twice_and_none_is_forg
         assert due is not None
         if due > now:
             continue
-        verdict = judge(job, due, children, now)
+        verdict = judge(job, due, Children(*children), now)
         assert due <= verdict.launch_s <= now
         assert verdict.is_launched
         children.append(a_child(job, verdict.launch_s))

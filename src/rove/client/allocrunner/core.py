@@ -228,10 +228,13 @@ def judge_health(
     return Health(None, reason, min((at for at in (ripe, deadline) if at is not None), default=None))
 
 
-def clock_start(tasks: Sequence[HealthView]) -> float:
-    """When the health deadline starts to count: once every needed task's first start is behind it."""
+def clock_start(tasks: Sequence[HealthView], since: float = 0.0) -> float:
+    """When the health deadline starts to count: once every needed task's first start is behind it.
+
+    since: when an allocation that was running already became part of its deployment.
+    """
     settled = [task.settled_at for task in tasks if task.role in (Role.MAIN, *SIDECARS)]
-    return max(settled) if settled and all(settled) else 0.0
+    return max(*settled, since) if settled and all(settled) else 0.0
 
 
 def needs_health(group: TaskGroup, *, deployment_id: str, decided: bool, stopping: bool) -> HealthRules | None:

@@ -35,6 +35,7 @@ from .core import (
     needs_health,
     role_of,
 )
+from .offering import Discovery, Offering
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class AllocRecord(msgspec.Struct, frozen=True, kw_only=True):
     healthy: bool | None = None
     healthy_time: UnixNs = 0
     health_of: str = ""
+    health_since: float = 0.0
+    """When an allocation that was running already became part of its deployment; its deadline begins then."""
     stopping: bool = False
     description: str = ""
 
@@ -62,6 +65,7 @@ class AllocRunner:
         on_update: Callable[[AllocRunner, bool], None],
         save_alloc: Callable[[Allocation], Awaitable[None]],
         save_record: Callable[[str, AllocRecord], Awaitable[None]],
+        discovery: Discovery,
         predecessors: Sequence[AllocRunner] = (),
         previous_dir: Path | None = None,
     ) -> None:
@@ -103,13 +107,15 @@ class AllocRunner:
         if record is not None:
             self.stopping = self._winding_down = record.stopping
         judged = record if record is not None and record.health_of == alloc.deployment_id else AllocRecord()
-        self._health_of = alloc.deployment_id
+        self._health_of, self._health_since = alloc.deployment_id, judged.health_since
         self.healthy, self._healthy_time = judged.healthy, judged.healthy_time
         self._dir = around.settings.alloc_path / alloc.id
         self.job, self.group = _parts(alloc)
         records = record.tasks if record else {}
         self._deferred += 1
-        self.tasks = {task.name: self._task_runner(task, records.get(task.name)) for task in self.group.tasks}
+        self.tasks: dict[str, TaskRunner] = {}
+        self._offering = Offering(around, discovery, self.tasks, self._changed)
+        self.tasks |= {task.name: self._task_runner(task, records.get(task.name)) for task in self.group.tasks}
         self._deferred -= 1
 
     def _task_runner(self, task: Task, record: TaskRecord | None) -> TaskRunner:
@@ -120,7 +126,7 @@ class AllocRunner:
                 alloc=self._dir, task=self._dir / task.name, state=state,
                 staging=directory.staging(self._dir, task.name),
             ),
-            record=record, on_change=self._changed, save=self._save,
+            record=record, on_change=self._changed, save=self._save, before_kill=self._offering.settle,
         )  # fmt: skip
 
     # --- orders -------------------------------------------------------------------------------------
@@ -138,6 +144,7 @@ class AllocRunner:
                 runner.update(alloc, self.job, self.group, task)
         if alloc.deployment_id != self._health_of:
             self._health_of, self.healthy, self._healthy_time = alloc.deployment_id, None, 0
+            self._health_since = self._around.clock.now()
         elif alloc.deployment_status is not None and alloc.deployment_status.healthy is not None:
             self.healthy = alloc.deployment_status.healthy
         if alloc.is_server_terminal:
@@ -160,6 +167,8 @@ class AllocRunner:
         if self._awaiting and self._opening is not None:
             self._opening.cancel()
         await self._opened.wait()  # what runs has to be found, and what is being made finished, before it is ended
+        self._changed()
+        await self._offering.settle()
         delay_s = seconds(self.group.shutdown_delay)
         started = any(runner.machine.state.started_at for runner in self.tasks.values())
         if delay_s and not skip_delay and started and not self.is_over:
@@ -246,6 +255,14 @@ class AllocRunner:
         for runner in self.tasks.values():
             await runner.detach()
 
+    def check_results(self) -> dict[str, object]:
+        """The newest results of the checks, as the HTTP API shows them."""
+        return self._offering.results()
+
+    async def wait_opened(self) -> None:
+        """Wait until it is set up, or what an earlier agent started has been found."""
+        await self._opened.wait()
+
     # --- what others ask ----------------------------------------------------------------------------
 
     @property
@@ -272,8 +289,11 @@ class AllocRunner:
     def status(self) -> Status:
         """Client status and description."""
         status = client_status([runner.machine.state for runner in self.tasks.values()])
-        over = status.status in CLIENT_TERMINAL and self._description
-        return Status(status.status, self._description) if over else status
+        if status.status in CLIENT_TERMINAL:
+            return Status(status.status, self._description) if self._description else status
+        if self.checks_text and status.status is AllocStatus.RUNNING and not self.stopping:
+            return Status(status.status, f"{status.description}; {self.checks_text}")
+        return status
 
     def report(self) -> AllocUpdate:
         """The newest report, under a fresh sequence number."""
@@ -299,6 +319,7 @@ class AllocRunner:
             healthy=self.healthy,
             healthy_time=self._healthy_time,
             health_of=self._health_of,
+            health_since=self._health_since,
             stopping=self.stopping,
             description=self._description,
         )
@@ -344,6 +365,7 @@ class AllocRunner:
             await self._around.offload(self._build)
         self._deferred += 1
         await asyncio.gather(*(runner.restore() for runner in self.tasks.values()))
+        self._offering.adopt()
         self._deferred -= 1
 
     def _doom(self, text: str) -> None:
@@ -361,6 +383,7 @@ class AllocRunner:
             while self._dirty:
                 self._dirty = False
                 self._order()
+                self._refresh_services()
         finally:
             self._deferred -= 1
         self._judge_health()
@@ -378,6 +401,15 @@ class AllocRunner:
             self._stop_task(order)
         for name in orders.start:
             self.tasks[name].begin()
+
+    def _refresh_services(self) -> None:
+        if not self._ready:
+            return
+        said = self._offering.refresh(
+            self.alloc, self.job, self.group, self._network_status(), stopping=self.stopping
+        )  # fmt: skip
+        if said is not None:
+            self.checks_passing_since, self.checks_text = said
 
     def _view(self, runner: TaskRunner) -> TaskView:
         machine = runner.machine
@@ -412,7 +444,7 @@ class AllocRunner:
         ]
         now = self._around.clock.now()
         health = judge_health(
-            views, rules, now=now, clock_started=clock_start(views),
+            views, rules, now=now, clock_started=clock_start(views, self._health_since),
             checks_passing_since=self.checks_passing_since, checks=self.checks_text,
         )  # fmt: skip
         if health.healthy is not None:
@@ -477,6 +509,7 @@ class AllocRunner:
         for timer in (self._health_timer, self._run_timer):
             if timer is not None and timer is not asyncio.current_task():
                 timer.cancel()
+        await self._offering.close()
 
 
 def _outcomes(states: Mapping[str, TaskState]) -> dict[str, tuple[str, bool, int]]:

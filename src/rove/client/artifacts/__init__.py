@@ -6,5 +6,6 @@ the allocation's directory, without following a link on the way.
 
 from .errors import ArtifactError
 from .fetch import Limits, fetch_artifact
+from .limits import limits_of
 
-__all__ = ["ArtifactError", "Limits", "fetch_artifact"]
+__all__ = ["ArtifactError", "Limits", "fetch_artifact", "limits_of"]

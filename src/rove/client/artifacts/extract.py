@@ -187,7 +187,7 @@ def single_entry(archive: IO[bytes], kind: str, name: str) -> Iterator[Entry]:
     openers: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
         "gz": lambda raw: cast("IO[bytes]", gzip.GzipFile(fileobj=raw)),
         "bz2": lambda raw: cast("IO[bytes]", bz2.BZ2File(raw)),
-        "xz": lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw)),
+        "xz": lambda raw: cast("IO[bytes]", lzma.LZMAFile(raw)),  # noqa: SIM115 - closed by the caller
     }
     with openers[kind](archive) as content:
         yield Entry(name, "file", 0o644, content=content)

@@ -31,7 +31,7 @@ def destination_parts(destination: str, task_dir: Path, alloc_dir: Path) -> list
 
 
 def move_into(staged: Path, alloc_dir: Path, parts: list[str], owner: tuple[int, int] | None) -> None:
-    """Move the content of the folder `staged` into the folder `parts` below `alloc_dir`; existing files are replaced."""
+    """Move what the folder `staged` holds into the folder `parts` below `alloc_dir`; existing files are replaced."""
     try:
         folder = _open_folder(alloc_dir, parts, owner)
         try:

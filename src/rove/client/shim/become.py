@@ -242,7 +242,7 @@ def _try_execute(program: str, identity: Identity) -> OSError:
 def _explain(program: str, error: OSError, searched: bool) -> str:
     said = f" ({error.strerror})"
     if error.errno == errno.ENOENT and searched:
-        return f"program {program!r} was not found in any directory of PATH{said}"
+        return f"program {program!r} was not found in any directory of PATH"
     if error.errno == errno.ENOENT and os.path.exists(program):
         return f"program {program!r} is there, but the interpreter or loader it names is not{said}"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -102,7 +102,9 @@ class TaskRunner:
         record: TaskRecord | None,
         on_change: Callable[[], None],
         save: Callable[[], Awaitable[None]],
+        before_kill: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """before_kill: waits until nobody is sent to the task any more; then its shutdown delay begins."""
         self.name = task.name
         self.handle: TaskHandle | None = None
         self.skip_shutdown_delay = False
@@ -112,6 +114,7 @@ class TaskRunner:
         self._dirs = dirs
         self._on_change = on_change
         self._save = save
+        self._before_kill = before_kill
         self._work: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
@@ -353,6 +356,8 @@ class TaskRunner:
         self._post(Exited(end.code, end.signal, end.oom_killed, end.error))
 
     async def _kill(self) -> None:
+        if self._before_kill is not None:
+            await self._before_kill()
         if self.machine.phase is Phase.STOPPING:
             await self._delay_shutdown()
         while not self._ended.is_set() and self.handle is not None:
@@ -417,7 +422,8 @@ class TaskRunner:
             raise DriverError(f'this node has no driver "{self.task.driver}"')
         return driver
 
-    def _scope(self) -> Scope:
+    def scope(self) -> Scope:
+        """What ``${...}`` may mention. Raises `DriverError` without its driver."""
         isolation = self._driver().capabilities.fs_isolation
         if isolation == "none":
             paths = Paths(
@@ -432,14 +438,14 @@ class TaskRunner:
 
     def _hook_context(self) -> HookContext:
         return HookContext(
-            alloc=self._alloc, job=self._job, group=self._group, task=self.task, scope=self._scope(),
+            alloc=self._alloc, job=self._job, group=self._group, task=self.task, scope=self.scope(),
             alloc_dir=self._dirs.alloc, task_dir=self._dirs.task, staging=self._dirs.staging,
-            owner=owner_of(self.task.user), emit=self._emit,
+            owner=owner_of(self.task.user), emit=self._emit, artifact=self._around.settings.artifact,
         )  # fmt: skip
 
     def _spec(self) -> TaskSpec:
         """What the driver gets. Raises `HookError` if the job asks for what this node cannot give."""
-        scope, unknown = self._scope(), list[str]()
+        scope, unknown = self.scope(), list[str]()
         config = scope.value(self.task.config, unknown.append)
         if unknown:
             names = ", ".join(f"${{{name}}}" for name in sorted(set(unknown)))

@@ -58,6 +58,10 @@ class SyntaxFault(Exception):
         self.diagnostic = diagnostic
 
 
+class EndlessFault(SyntaxFault):
+    """The file is too much to read; what follows is not looked at."""
+
+
 class ExpressionParser:
     """Reads expressions from `source`.
 
@@ -75,6 +79,7 @@ class ExpressionParser:
         self.previous = 0
         self.match: Match[str] | None = None
         self.depth = 0
+        self.parts = 0
         self.scan: Callable[[str, int], Match[str] | None] = TOKEN.match
 
     # -- tokens ------------------------------------------------------------------------------------------------
@@ -163,6 +168,13 @@ class ExpressionParser:
             return f'"{word if len(word) < 40 else word[:37] + "..."}"'
         return f'"{self.kind}"'
 
+    def count(self, start: int, end: int) -> None:
+        """Count a part of the file, which is at these offsets. Raises SyntaxFault when there are too many."""
+        self.parts += 1
+        if self.parts > limits.PARTS_MAX:
+            detail = f"one file may have {limits.PARTS_MAX} arguments, blocks and values"
+            raise EndlessFault(self.at(start, end, "Too many parts", detail))
+
     def deeper(self) -> None:
         """Enter one more level of nesting."""
         self.depth += 1
@@ -209,6 +221,9 @@ class ExpressionParser:
     def term(self) -> Node:
         """An operand with its accesses (`.name`, `[key]`, splats)."""
         kind = self.kind
+        self.parts += 1
+        if self.parts > limits.PARTS_MAX:
+            self.count(self.start, self.stop)
         if kind == "text":
             match: Any = self.match
             node: Node = Literal(normal(match[kind]), self.start, self.stop)

@@ -162,6 +162,7 @@ class _Reader:
         self.text = source.text
         self.kind = ""
         self.start = self.stop = 0
+        self.values = 0
 
     def move(self, position: int) -> None:
         match: Any = _TOKEN.match(self.text, position)
@@ -182,6 +183,10 @@ class _Reader:
             detail = f"values may be {limits.NESTING_MAX} levels deep"
             raise SyntaxFault(self.at(self.start, self.start + 1, "Nested too deeply", detail))
         kind, start, stop = self.kind, self.start, self.stop
+        self.values += 1
+        if self.values > limits.JSON_VALUES_MAX:
+            detail = f"one file may have {limits.JSON_VALUES_MAX}, names included"
+            raise SyntaxFault(self.at(start, stop, "Too many values", detail))
         if kind == "{":
             return self._object(depth)
         if kind == "[":

@@ -10,7 +10,7 @@ from rove.jobspec.hcl.diagnostics import Diagnostic, HclError, error
 from rove.jobspec.hcl.nodes import Literal, Node
 from rove.jobspec.hcl.numbers import Big
 from rove.jobspec.hcl.positions import Range, Source
-from rove.jobspec.hcl.scope import EvalError, PoisonedError, Scope, keep_as_text
+from rove.jobspec.hcl.scope import BudgetError, EvalError, PoisonedError, Scope, keep_as_text
 from rove.jobspec.hcl.tree import Attribute, Block, Body
 from rove.jobspec.hcl.types import plain, weigh
 
@@ -148,12 +148,17 @@ class Evaluator:
         return root
 
     def report(self, source: Source, failure: EvalError) -> None:
-        """Keep what went wrong, unless it is but the result of something reported already."""
-        if isinstance(failure, PoisonedError) or len(self.diagnostics) >= limits.ERRORS_MAX:
+        """Keep what went wrong, unless it is but the result of something reported already.
+
+        Raises HclError when it is pointless to go on.
+        """
+        if isinstance(failure, PoisonedError):
             return
         start = failure.start or 0
         end = start + 1 if failure.end is None else failure.end
-        self.diagnostics.append(error(failure.summary, failure.detail, Range(source, start, end)))
+        self.diagnostics.append(error(failure.summary, failure.full_detail, Range(source, start, end)))
+        if isinstance(failure, BudgetError) or len(self.diagnostics) >= limits.ERRORS_MAX:
+            raise HclError(_in_order(self.diagnostics))  # what comes now is costly, or noise
 
     def value(self, node: Node, scope: Scope, source: Source) -> tuple[Any, bool]:
         """The value of an expression and whether it has one; what is wrong is reported."""

@@ -519,7 +519,7 @@ def attribute(found: Value, name: str, start: int, end: int, path: str) -> Value
     if isinstance(found, dict):
         if name in found:
             return found[name]
-        raise EvalError(*_no_attribute(found, name, path), start, end)
+        raise _no_attribute(found, name, path, start, end)
     if found is None:
         raise EvalError("Attribute of null", f'a null value has no attribute "{name}"', start, end)
     if found is POISONED:
@@ -531,16 +531,16 @@ def attribute(found: Value, name: str, start: int, end: int, path: str) -> Value
     raise EvalError("No such attribute", f'{what} has no attribute "{name}"{hint}', start, end)
 
 
-def _no_attribute(found: dict[str, Value], name: str, path: str) -> tuple[str, str]:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, list(found), 1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
+def _no_attribute(found: dict[str, Value], name: str, path: str, start: int, end: int) -> EvalError:
     if path == "var":
-        return "Unknown variable", f'no variable "{name}" is declared{hint}'
-    if path == "local":
-        return "Unknown local value", f'no local value "{name}" is declared{hint}'
-    return "No such attribute", f'the object has no attribute "{name}"{hint}'
+        words = ("Unknown variable", f'no variable "{name}" is declared')
+    elif path == "local":
+        words = ("Unknown local value", f'no local value "{name}" is declared')
+    else:
+        words = ("No such attribute", f'the object has no attribute "{name}"')
+    failure = EvalError(*words, start, end)
+    failure.mistyped = (name, found)
+    return failure
 
 
 def look_up(found: Value, key: Value, start: int, end: int, path: str) -> Value:
@@ -552,7 +552,7 @@ def look_up(found: Value, key: Value, start: int, end: int, path: str) -> Value:
     if found is POISONED:
         raise PoisonedError("Failed before", "", start, end)
     if isinstance(found, dict) and type(key) is str and path in ("var", "local"):
-        raise EvalError(*_no_attribute(found, key, path), start, end)
+        raise _no_attribute(found, key, path, start, end)
     return index(found, key, start, end)
 
 

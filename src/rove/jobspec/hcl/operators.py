@@ -46,7 +46,7 @@ def binary(operator: str, left: Value, right: Value, left_node: Node, right_node
         if isinstance(left, list | tuple | dict):
             weight = weigh(left, limits.TEXT_MAX)
             budget.hold(weight)
-            budget.step(weight >> 8)
+            budget.step(weight >> 5)
         return equal(left, right) is (operator == "==")
     change: Any = to_bool if operator in ("&&", "||") else to_number
     try:
@@ -62,10 +62,12 @@ def binary(operator: str, left: Value, right: Value, left_node: Node, right_node
     if operator == "||":
         return left or right
     if operator in _ARITHMETIC:
+        budget.step(_bits(left, right) >> 8)
         try:
             return _ARITHMETIC[operator](left, numbers.negate(right) if operator == "-" else right)
         except NumberError as failure:
             raise EvalError("Operation failed", str(failure), left_node.start, right_node.end) from None
+    budget.step(_bits(left, right) >> 8)
     order = numbers.compare(left, right)
     if operator == "<":
         return order < 0
@@ -74,6 +76,11 @@ def binary(operator: str, left: Value, right: Value, left_node: Node, right_node
     if operator == ">":
         return order > 0
     return order >= 0
+
+
+def _bits(left: Any, right: Any) -> int:
+    """How long two numbers are: long ones take long."""
+    return sum(each.bit_length() if type(each) is int else limits.FRACTION_BITS - each.exponent for each in (left, right))
 
 
 def condition_holds(node: Node, scope: Scope) -> bool:
@@ -97,7 +104,7 @@ def choose(node: Conditional, scope: Scope) -> Value:
         if isinstance(side, list | tuple | dict):
             weight = weigh(side, limits.TEXT_MAX)
             scope.budget.hold(weight)
-            scope.budget.step(weight >> 6)
+            scope.budget.step(weight >> 4)
     have = _type_of_failed(node.yes) if yes_failure else type_of(yes)
     other = _type_of_failed(node.no) if no_failure else type_of(no)
     shared = None if have == other or ANY in (have, other) else _shared_type(node, have, other)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rove.jobspec.hcl import limits
 from rove.jobspec.hcl.diagnostics import HclError, error
-from rove.jobspec.hcl.expressions import SyntaxFault
+from rove.jobspec.hcl.expressions import EndlessFault, SyntaxFault
 from rove.jobspec.hcl.lexer import AFTER_BLOCK, ITEM, RESUME, TOKEN
 from rove.jobspec.hcl.nodes import Literal, Node, normal
 from rove.jobspec.hcl.positions import Range, Source
@@ -99,6 +99,7 @@ class FileParser(TemplateParser):
         self.hcl1 = hcl1
         self.recovered = False
         self.block_depth = 0
+        self.blocks_read = 0
         self.suspect: tuple[int, int] | None = None  # a block whose closing brace looks like another's
 
     def file(self) -> Body:
@@ -164,6 +165,9 @@ class FileParser(TemplateParser):
                     position = self._odd_item(position, attributes, blocks)
                     continue
                 last = found.lastgroup
+                self.parts += 1
+                if self.parts > limits.PARTS_MAX:
+                    self.count(found.start(last or 0), found.end(last or 0))
                 if last == "after":
                     self._plain_attribute(found, attributes)
                     position = found.end()
@@ -185,10 +189,12 @@ class FileParser(TemplateParser):
                     if opened is not None:
                         self._never_closed(opened)
                     return Body(source, attributes, blocks, (begin, len(text))), len(text)
+            except EndlessFault:
+                raise
             except SyntaxFault as fault:
                 self.report(fault)
                 if len(self.diagnostics) >= limits.ERRORS_MAX:
-                    raise
+                    raise EndlessFault(fault.diagnostic) from None
                 self.scan = TOKEN.match
                 self.depth = self.block_depth
                 position = self._resume(
@@ -269,6 +275,10 @@ class FileParser(TemplateParser):
     ) -> int:
         """The body of a block from just after `{`, to the end of the line its `}` is on."""
         header = (type_at[0], spans[-1][1] if spans else type_at[1])
+        self.blocks_read += 1
+        if self.blocks_read > limits.SOURCE_BLOCKS_MAX:
+            detail = f"one file may have {limits.SOURCE_BLOCKS_MAX}"
+            raise EndlessFault(self.at(*header, "Too many blocks", detail))
         self.start, self.stop = header
         self.block_depth += 1
         self.depth = self.block_depth - 1

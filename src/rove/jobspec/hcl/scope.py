@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from rove.jobspec.hcl import limits
@@ -20,6 +20,17 @@ class EvalError(Exception):
         self.detail = detail
         self.start = start
         self.end = end
+        self.mistyped: tuple[str, Collection[str]] | None = None  # a name, and those that were possible
+
+    @property
+    def full_detail(self) -> str:
+        """The detail, with the name that was probably meant. Worked out for people only: comparing names is slow."""
+        if self.mistyped is None or len(self.mistyped[1]) > limits.NAMES_COMPARED_MAX:
+            return self.detail
+        from difflib import get_close_matches
+
+        near = get_close_matches(self.mistyped[0][:80], list(self.mistyped[1]), 1)
+        return f'{self.detail}; did you mean "{near[0]}"?' if near else self.detail
 
 
 class BudgetError(EvalError):
@@ -43,7 +54,7 @@ class Budget:
         """Count work. Raises BudgetError when there has been too much."""
         self.steps -= count
         if self.steps < 0:
-            raise BudgetError("Too much work", f"the file needs more than {limits.STEPS_MAX} loop rounds and calls")
+            raise BudgetError("Too much work", "working out the values of this file takes more steps than one file may have")
 
     def hold(self, size: int, limit: int = limits.TEXT_MAX) -> None:
         """Count what was made. Raises BudgetError when it is too big by itself or in sum."""

@@ -12,7 +12,6 @@ from rove.server.state import (
     Batch,
     PutEvaluations,
     SetAllocHealth,
-    SetProgressDeadline,
     Snapshot,
     Store,
     Transaction,
@@ -70,11 +69,9 @@ class DeploymentVerbs:
             )
         if deployment.status not in HELD:
             return self._unchanged(head, deployment)
-        parts = [
-            self._update(deployment, DeploymentStatus.RUNNING, core.description_of(deployment)),
-            SetProgressDeadline(deployment_id=deployment.id),
-        ]
-        return await self._commit(deployment, parts, self._evaluation(head, deployment))
+        # The state gives a resumed deployment its whole progress deadline again.
+        part = self._update(deployment, DeploymentStatus.RUNNING, core.description_of(deployment))
+        return await self._commit(deployment, [part], self._evaluation(head, deployment))
 
     async def unblock(self, deployment_id: str) -> DeploymentChanged:
         """Release a deployment that waits for other regions."""

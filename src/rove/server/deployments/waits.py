@@ -156,7 +156,10 @@ def named(alloc: Allocation) -> str:
 
 
 def _because(alloc: Allocation) -> str:
-    """The newest thing that happened to one of its tasks."""
+    """The check that holds it up, else the newest thing that happened to one of its tasks."""
+    _, _, check = alloc.client_description.partition("; ")
+    if check and not alloc.is_client_terminal:
+        return f": {check}"
     events = [
         (event.time, name, event.display_message or event.message or event.type)
         for name, state in (alloc.task_states or {}).items()

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 GATHER_S = 0.05
 """Reports of allocations arrive in swarms: this long they are gathered before the next look."""
+REST = 4
+"""A look that takes long, since a job is large, is followed by a rest this many times as long."""
 SUBSYSTEM = "Drain"
 PASSED = float("-inf")
 """The deadline has come and everything was told to leave."""
@@ -40,6 +42,7 @@ class Drains:
         self._deadlines: dict[str, float] = {}
         """Monotonic, so that a moved clock ends no drain."""
         self._jobs: frozenset[tuple[str, str]] = frozenset()
+        self._took_s = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -134,6 +137,20 @@ class Drains:
         )
         return [evaluation.id for evaluation in evaluations], index
 
+    async def waits(self, node_id: str) -> dict[str, core.Reason]:
+        """Why each allocation that is still on a draining node is there, by id."""
+        snapshot = self._store.snapshot()
+        decision = await asyncio.to_thread(core.decide, self._drains(snapshot), snapshot)
+        reasons = {**decision.staying, **decision.leaving}
+        return {a.id: reasons[a.id] for a in snapshot.allocs_of_node(node_id) if a.id in reasons}
+
+    def _drains(self, snapshot: Snapshot) -> list[core.Drain]:
+        now = self._clock.monotonic()
+        return [
+            core.Drain(node=node, is_due=self._deadlines.get(node.id, now + 1) <= now)
+            for node in core.oldest_first(filter(None, map(snapshot.node, list(self._draining))))
+        ]
+
     def _event(self, message: str, now: float, **details: str) -> NodeEvent:
         return NodeEvent(message=message, subsystem=SUBSYSTEM, details=details, timestamp=from_unix(now))
 
@@ -149,6 +166,10 @@ class Drains:
                 log.error("a step of a drain could not be stored, trying again: %s", error)
                 self._wake.set()
                 await self._clock.sleep(RETRY_S)
+            except Exception:
+                log.exception("a step of a drain failed, trying again")
+                self._wake.set()
+                await self._clock.sleep(RETRY_S)
 
     async def _pause(self) -> None:
         """Until something changes or a deadline comes."""
@@ -162,21 +183,19 @@ class Drains:
             finally:
                 for future in waiting:
                     future.cancel()
-        await self._clock.sleep(GATHER_S)
+        await self._clock.sleep(max(GATHER_S, self._took_s * REST))
 
     async def _step(self) -> None:
         """One look: what leaves now, which drains are over."""
         snapshot = self._store.snapshot()
-        now = self._clock.monotonic()
-        drains = [
-            core.Drain(node=node, is_due=self._deadlines.get(node.id, now + 1) <= now)
-            for node in core.oldest_first(filter(None, map(snapshot.node, list(self._draining))))
-        ]
+        drains = self._drains(snapshot)
         if not drains:
             self._jobs = frozenset()
             return
         self._jobs = _jobs_on(snapshot, drains)
+        began = self._clock.monotonic()
         decision = await asyncio.to_thread(core.decide, drains, snapshot)
+        self._took_s = self._clock.monotonic() - began
         for drain in drains:
             if drain.is_due:
                 # Everything is marked now; what is left to do follows from changes.

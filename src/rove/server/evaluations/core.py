@@ -220,6 +220,7 @@ class Blocked:
         self._by_job: dict[JobKey, Evaluation] = {}
         self._changed_at: dict[str, int] = {}
         """Last revision at which room appeared, by node class."""
+        self._rules_changed_at = 0
 
     def __len__(self) -> int:
         return len(self._by_job)
@@ -257,6 +258,13 @@ class Blocked:
             del self._by_job[evaluation.job_key]
         return woken
 
+    def any_change(self, index: int) -> list[Evaluation]:
+        """The scheduler's rules changed at revision `index`, so anything may fit now: every evaluation."""
+        woken = self.all()
+        self._by_job.clear()
+        self._rules_changed_at = max(index, self._rules_changed_at)
+        return woken
+
     def conflicted(self) -> list[Evaluation]:
         """Those that were blocked by plan conflicts; they run again from time to time."""
         woken = [e for e in self._by_job.values() if e.triggered_by is Trigger.MAX_PLAN_ATTEMPTS]
@@ -276,11 +284,10 @@ class Blocked:
 
     def clear(self) -> None:
         """Forget everything (leadership was lost)."""
-        self._by_job.clear()
-        self._changed_at.clear()
+        self.__init__()  # type: ignore[misc]
 
     def _missed(self, evaluation: Evaluation) -> bool:
-        return any(
+        return self._rules_changed_at > evaluation.snapshot_index or any(
             index > evaluation.snapshot_index and may_help(evaluation, node_class)
             for node_class, index in self._changed_at.items()
         )

@@ -51,6 +51,8 @@ class Evaluations:
         self._errands: set[asyncio.Task[None]] = set()
         self._run_again: dict[str, Evaluation] = {}
         self._jitter = random.Random(ids.random_bytes(8))
+        self.cut_plans = 0
+        """Plans of which a part no longer held when it was their turn."""
 
     def start(self) -> None:
         """Take over what is pending or blocked in the store, and begin."""
@@ -77,6 +79,11 @@ class Evaluations:
             self._take_in(evaluation)
         for node_class in _classes_with_room(committed):
             for evaluation in self.blocked.room(node_class, committed.revision):
+                self._enqueue(evaluation)
+        configuration = committed.snapshot.scheduler_configuration()
+        if configuration.modify_index == committed.revision:
+            self._wake.set()  # the queue may go on
+            for evaluation in self.blocked.any_change(committed.revision):
                 self._enqueue(evaluation)
 
     def _take_in(self, evaluation: Evaluation) -> None:
@@ -116,17 +123,30 @@ class Evaluations:
             else:
                 await self._finish(delivery)
 
+    @property
+    def is_paused(self) -> bool:
+        """True while the scheduler configuration says that no evaluation is to be worked on."""
+        return self._store.head().scheduler_configuration().pause_eval_broker
+
     async def _take(self) -> Delivery:
         while True:
             now = self._clock.now()
-            delivery = self.broker.dequeue(now)
+            delivery = None if self.is_paused else self.broker.dequeue(now)
             if delivery is not None:
-                return delivery
+                if self._is_wanted(delivery.evaluation):
+                    return delivery
+                await self._finish(delivery)
+                continue
             self._wake.clear()
-            due = self.broker.next_due()
+            due = None if self.is_paused else self.broker.next_due()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(0.0, due - now) + 0.001):
                     await self._wake.wait()
+
+    def _is_wanted(self, evaluation: Evaluation) -> bool:
+        """False if it ended or was deleted while it was in the queue."""
+        stored = self._store.head().evaluation(evaluation.id)
+        return stored is not None and not stored.is_terminal
 
     async def _finish(self, delivery: Delivery) -> None:
         stale = self.broker.ack(delivery)
@@ -168,6 +188,7 @@ class Evaluations:
             if whole:
                 await self._store_outcome(evaluation, plan, result, view.index)
                 return
+            self.cut_plans += 1
             attempts = 1 if not plan.is_empty else attempts + 1
             if attempts >= limit:
                 await self._give_up(evaluation, plan, result, attempts, view.index)

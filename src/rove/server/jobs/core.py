@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rove.errors import BadRequestError, ConflictError, NotFoundError
+from rove.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from rove.structs.base import unix_ns
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
 from rove.structs.job import Job, JobStatus, TaskGroup
+from rove.structs.node import SchedulerConfiguration
 
 PAYLOAD_MAX = 16 * 1024
 """Bytes of a dispatch payload."""
+ID_PREFIX_MAX = 128
+PRIORITY_MAX = 100
 DISPATCH_MARK = "/dispatch-"
 PERIODIC_MARK = "/periodic-"
 COUNT_MAX = 50_000
@@ -37,6 +40,37 @@ def evaluation_of(job: Job, trigger: Trigger, *, evaluation_id: str, now: float,
         create_time=stamp,
         modify_time=stamp,
     )
+
+
+def newest_outcome(evaluations: Iterable[Evaluation]) -> Evaluation | None:
+    """The evaluation that a scheduler worked on last: its failed placements are what holds now."""
+    worked_on = (EvalStatus.COMPLETE, EvalStatus.BLOCKED, EvalStatus.FAILED)
+    outcomes = [evaluation for evaluation in evaluations if evaluation.status in worked_on]
+    return max(outcomes, key=lambda evaluation: (evaluation.modify_index, evaluation.create_index), default=None)
+
+
+def check_open(configuration: SchedulerConfiguration) -> None:
+    """Refuse registrations, dispatches and scaling while an operator has shut the door."""
+    if configuration.reject_job_registration:
+        raise ForbiddenError(
+            "job.registration_rejected",
+            "job registration, dispatch and scaling are rejected at present",
+            "the scheduler configuration has reject_job_registration set",
+            "an operator opens it again: rove operator scheduler set-config -reject-job-registration=false",
+        )
+
+
+def oversubscription_warnings(job: Job, configuration: SchedulerConfiguration) -> list[str]:
+    """A warning for each task whose `memory_max` is without effect."""
+    if configuration.memory_oversubscription_enabled:
+        return []
+    return [
+        f'group "{group.name}" task "{task.name}": memory_max has no effect, since memory oversubscription is off; '
+        "switch it on in the scheduler configuration"
+        for group in job.task_groups
+        for task in group.tasks
+        if task.resources.memory_max_mb
+    ]
 
 
 def check_index(current: Job | None, modify_index: int) -> None:
@@ -96,17 +130,21 @@ def with_count(job: Job, group_name: str, count: int) -> Job:
     group = job.group(group_name)
     if group is None:
         known = ", ".join(g.name for g in job.task_groups)
-        raise BadRequestError(
-            "job.unknown_group", f'task group "{group_name}" does not exist in job', f"it has: {known}"
-        )
+        raise BadRequestError("job.unknown_group", f'job "{job.id}" has no group "{group_name}"', f"it has: {known}")
     if not 0 <= count <= COUNT_MAX:
         raise BadRequestError("job.count", f"count {count} is not between 0 and {COUNT_MAX}")
     if group.scaling is not None and group.scaling.enabled is not False:
         low, high = group.scaling.min or 0, group.scaling.max
         if count < low:
-            raise BadRequestError("job.count", f"group count was less than scaling policy minimum: {count} < {low}")
+            raise BadRequestError(
+                "job.count",
+                f'count {count} of group "{group_name}" is below the least that its scaling block allows: {low}',
+            )
         if high is not None and count > high:
-            raise BadRequestError("job.count", f"group count was greater than scaling policy maximum: {count} > {high}")
+            raise BadRequestError(
+                "job.count",
+                f'count {count} of group "{group_name}" is above the most that its scaling block allows: {high}',
+            )
     groups = tuple(msgspec.structs.replace(g, count=count) if g.name == group_name else g for g in job.task_groups)
     return msgspec.structs.replace(job, task_groups=groups)
 
@@ -121,24 +159,38 @@ def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None
     if len(payload) > PAYLOAD_MAX:
         raise BadRequestError(
             "job.payload",
-            f"Payload exceeds maximum size; {len(payload)} > {PAYLOAD_MAX}",
-            fix="pass a reference instead",
+            f"the payload is too large: {len(payload)} bytes, and {PAYLOAD_MAX} are allowed",
+            fix="put the data where the task can fetch it, and pass its address",
         )
     if rules.payload == "required" and not payload:
-        raise BadRequestError("job.payload", "Payload is not provided but required by parameterized job")
+        raise BadRequestError("job.payload", f'job "{parent.id}" has to be given a payload, and there is none')
     if rules.payload == "forbidden" and payload:
-        raise BadRequestError("job.payload", "Payload provided but forbidden by parameterized job")
+        raise BadRequestError("job.payload", f'job "{parent.id}" takes no payload, and one was given')
     allowed = {*rules.meta_required, *rules.meta_optional}
     unknown = sorted(set(meta) - allowed)
     if unknown:
         raise BadRequestError(
             "job.meta",
-            f"Dispatch request included unpermitted metadata keys: {', '.join(unknown)}",
-            f"allowed: {', '.join(sorted(allowed)) or 'none'}",
+            f'job "{parent.id}" does not know these meta keys: {", ".join(unknown)}',
+            f"it takes: {', '.join(sorted(allowed)) or 'none'}",
         )
     missing = sorted(set(rules.meta_required) - set(meta))
     if missing:
-        raise BadRequestError("job.meta", f"Dispatch did not provide required meta keys: {', '.join(missing)}")
+        raise BadRequestError("job.meta", f'job "{parent.id}" needs these meta keys as well: {", ".join(missing)}')
+
+
+def check_child(id_prefix: str, priority: int) -> None:
+    """Refuse a dispatch whose child could not be named or ranked. priority 0: the parent's own."""
+    if len(id_prefix) > ID_PREFIX_MAX or not id_prefix.isprintable() or " " in id_prefix:
+        raise BadRequestError(
+            "job.id_prefix",
+            "the job was not dispatched",
+            f"an id prefix has at most {ID_PREFIX_MAX} printable characters and no spaces",
+        )
+    if not 0 <= priority <= PRIORITY_MAX:
+        raise BadRequestError(
+            "job.priority", "the job was not dispatched", f"a priority is 1 to {PRIORITY_MAX}; this is {priority}"
+        )
 
 
 def dispatched(
@@ -150,13 +202,15 @@ def dispatched(
     token: str,
     now: float,
     suffix: str,
+    priority: int = 0,
 ) -> Job:
-    """The child job of one dispatch. suffix: eight hexadecimal digits."""
+    """The child job of one dispatch. suffix: eight hexadecimal digits. priority 0: the parent's own."""
     prefix = f"{id_prefix}-" if id_prefix else ""
     child_id = f"{parent.id}{DISPATCH_MARK}{prefix}{int(now)}-{suffix}"
     return msgspec.structs.replace(
         _child(parent, child_id),
         dispatched=True,
+        priority=priority or parent.priority,
         payload=payload or None,
         meta={**parent.meta, **meta},
         dispatch_idempotency_token=token,
@@ -194,14 +248,14 @@ def version_to_revert_to(
     if enforce_prior_version is not None and current.version != enforce_prior_version:
         raise ConflictError(
             "job.moved_on",
-            f"Current job has version {current.version}; enforcing version {enforce_prior_version}",
+            f'job "{current.id}" is at version {current.version}, not at {enforce_prior_version} as was expected',
             status=500,
         )
     if version == current.version:
         raise BadRequestError(
             "job.revert",
-            f"can't revert to current version: {version}",
-            f'job "{current.id}" runs version {version}',
+            f'job "{current.id}" is at version {version} already',
+            fix=f"name an older version; see them: rove job history {current.id}",
             status=500,
         )
     if target is None:

@@ -63,6 +63,15 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     index: int
 
 
+class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands against one more copy of a group on a node; no reasons: it would fit."""
+
+    node_id: str
+    node_name: str
+    task_group: str
+    reasons: tuple[str, ...] = ()
+
+
 class Jobs:
     """Verbs about jobs."""
 
@@ -86,6 +95,7 @@ class Jobs:
     ) -> JobRegistered:
         """Store a job in canonical form, with an evaluation unless it is a parent of others."""
         head = self._store.head()
+        core.check_open(head.scheduler_configuration())
         current = head.job(job.namespace, job.id)
         if enforce_index:
             core.check_index(current, modify_index)
@@ -94,7 +104,8 @@ class Jobs:
         job = msgspec.structs.replace(job, submit_time=unix_ns(self._clock.now()), stop=False)
         evaluation = self._evaluation(job, trigger, eval_priority) if core.needs_evaluation(job) else None
         index = await self._store.commit(PutJob(job=job, submission=submission, evaluation=evaluation))
-        return self._registered(job.key, index, evaluation)
+        warnings = core.oversubscription_warnings(job, head.scheduler_configuration())
+        return msgspec.structs.replace(self._registered(job.key, index, evaluation), warnings="\n".join(warnings))
 
     async def deregister(
         self,
@@ -163,6 +174,43 @@ class Jobs:
 
         result = await asyncio.get_running_loop().run_in_executor(self._executor, run)
         return JobPlan(job=planned, current=current, result=result, index=view.index)
+
+    async def why_not(self, job: Job, node: str) -> list[WhyNot]:
+        """What stands against each of the job's groups on a node (id, its beginning, or name), or on all of them.
+
+        node: "all" for every node, the nearest miss first. Raises if there is no such node.
+        """
+        view = self._store.snapshot()
+
+        def run() -> list[WhyNot]:
+            return [
+                WhyNot(
+                    node_id=verdict.node_id,
+                    node_name=verdict.node_name,
+                    task_group=group.name,
+                    reasons=tuple(obstacle.text for obstacle in verdict.obstacles),
+                )
+                for group in job.task_groups
+                for verdict in scheduler.explain(job, group.name, view, None if node == "all" else node)
+            ]
+
+        found = await asyncio.get_running_loop().run_in_executor(self._executor, run)
+        if not found and node != "all":
+            raise NotFoundError(
+                "node.unknown", f'there is no node "{node}"', fix="name a node of: rove node status, or say: all"
+            )
+        return found
+
+    async def why(self, namespace: str, job_id: str) -> str:
+        """A paragraph: what of the job's count is met, and what the rest waits for."""
+        view = self._store.snapshot()
+        job = self._existing(view, namespace, job_id)
+        newest = core.newest_outcome(view.evaluations_of_job(namespace, job_id))
+        failed = {} if newest is None else newest.failed_tg_allocs
+        now = self._clock.now()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: scheduler.why(job, view, failed, now)
+        )
 
     def _as_registered(self, job: Job, current: Job | None, index: int) -> Job:
         if current is not None and not spec_changed(current, job):
@@ -233,6 +281,7 @@ class Jobs:
                 "job scaling blocked due to active deployment",
                 f"deployment {latest.id[:8]} is {latest.status}",
             )
+        core.check_open(head.scheduler_configuration())
         scaled = core.with_count(job, group, count)
         if job.stop:
             raise BadRequestError("job.stopped", f'job "{job_id}" is stopped', fix="register it again to start it")
@@ -263,11 +312,14 @@ class Jobs:
         meta: dict[str, str] | None = None,
         id_prefix: str = "",
         idempotency_token: str = "",
+        priority: int = 0,
     ) -> JobDispatched:
         """Start a child of a parameterized job. The same idempotency token gives the same child again."""
         head = self._store.head()
+        core.check_open(head.scheduler_configuration())
         parent = self._existing(head, namespace, job_id)
         core.check_dispatch(parent, payload, meta or {})
+        core.check_child(id_prefix, priority)
         if idempotency_token:
             for child in head.children_of_job(namespace, job_id):
                 if child.dispatch_idempotency_token == idempotency_token:
@@ -283,6 +335,7 @@ class Jobs:
             token=idempotency_token,
             now=now,
             suffix=self._ids.random_bytes(4).hex(),
+            priority=priority,
         )
         outcome = await self.register(child)
         return JobDispatched(

@@ -7,8 +7,12 @@ from collections.abc import Iterable
 
 import msgspec
 
+from rove.server.scheduler.taint import disconnect_of, last_client_status
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
+from rove.structs.base import SECOND
+from rove.structs.evaluation import Trigger
 from rove.structs.messages import AllocsChanged, job_ref
+from rove.structs.node import NodeStatus
 
 HEARTBEAT_TTL_S = 3.0
 """How long a connected node may be silent; it sends a sign of life three times as often."""
@@ -16,6 +20,10 @@ SILENCE_GRACE_S = 1.0
 """Added to the TTL before a connected but silent node counts as lost."""
 CLOSED_GRACE_S = 10.0
 """How long a node may stay away whose connection was closed: its agent may be restarting."""
+AWAY_TEXT = {
+    NodeStatus.DOWN: "node is down: no sign of life from its agent",
+    NodeStatus.DISCONNECTED: "node is disconnected: no sign of life, but jobs wait for it to come back",
+}
 TAKEOVER_GRACE_S = 10.0
 """How long known nodes may take to show up after a server started or became leader."""
 
@@ -91,11 +99,40 @@ def concerns_node(allocation: Allocation, *, held: bool) -> bool:
     return not allocation.is_client_terminal or held
 
 
-def failed_jobs(updates: Iterable[tuple[AllocUpdate, Allocation]]) -> dict[tuple[str, str], Allocation]:
-    """Jobs that have to be looked at again because an allocation failed: one allocation of each."""
-    jobs: dict[tuple[str, str], Allocation] = {}
+def jobs_to_look_at(
+    updates: Iterable[tuple[AllocUpdate, Allocation]],
+) -> dict[Trigger, dict[tuple[str, str], Allocation]]:
+    """Jobs to evaluate for what nodes report, by trigger: one allocation of each.
+
+    A copy failed, or one whose node was silent is heard of again.
+    """
+    failed: dict[tuple[str, str], Allocation] = {}
+    back: dict[tuple[str, str], Allocation] = {}
     for update, stored in updates:
         newly_failed = update.client_status is AllocStatus.FAILED and not stored.is_client_terminal
         if newly_failed and not stored.is_server_terminal:
-            jobs.setdefault(stored.job_key, stored)
-    return jobs
+            failed.setdefault(stored.job_key, stored)
+        elif stored.client_status is AllocStatus.UNKNOWN and update.client_status is not AllocStatus.UNKNOWN:
+            back.setdefault(stored.job_key, stored)
+    return {Trigger.ALLOC_FAILURE: failed, Trigger.RECONNECT: {k: v for k, v in back.items() if k not in failed}}
+
+
+def return_deadline(allocations: Iterable[Allocation], now: float) -> float | None:
+    """Until when (seconds since the epoch) a silent node may come back with its allocations; None: it is lost.
+
+    Counted are copies that run, or are unknown, of groups with `disconnect.lost_after`.
+    """
+    deadlines = []
+    for allocation in allocations:
+        if allocation.is_server_terminal:
+            continue
+        rules = disconnect_of(allocation)
+        if rules is None or rules.lost_after <= 0:
+            continue
+        if allocation.client_status is AllocStatus.RUNNING:
+            deadlines.append(now + rules.lost_after / SECOND)
+        elif allocation.client_status is AllocStatus.UNKNOWN:
+            since = last_client_status(allocation)[1] or allocation.modify_time
+            deadlines.append((since + rules.lost_after) / SECOND)
+    latest = max(deadlines, default=now)
+    return latest if latest > now else None

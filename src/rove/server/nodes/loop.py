@@ -22,6 +22,7 @@ from rove.server.state import (
     SetNodeStatus,
     Snapshot,
     Store,
+    Transaction,
     UpdateAllocs,
 )
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
@@ -37,10 +38,13 @@ from rove.structs.messages import (
     NodeEventsRequest,
     RegisterReply,
     RegisterRequest,
+    ServiceInstances,
+    ServiceLookup,
+    ServicesUpdate,
 )
 from rove.structs.node import NodeEvent, NodeStatus, computed_class
 
-from . import core
+from . import core, services
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +110,8 @@ class Nodes:
         self._router.on(Kind.NODE_HEARTBEAT, Heartbeat, self._heartbeat)
         self._router.on(Kind.NODE_EVENTS, NodeEventsRequest, self._node_events)
         self._router.on(Kind.ALLOC_UPDATE, AllocUpdates, self._alloc_updates)
+        self._router.on(Kind.SERVICES_UPDATE, ServicesUpdate, self._services_update)
+        self._router.on(Kind.SERVICE_LOOKUP, ServiceLookup, self._service_lookup)
 
     def start(self) -> None:
         """Give every known node some time to show up, and begin."""
@@ -235,7 +241,8 @@ class Nodes:
             link.pusher.cancel()
         if self._links.get(link.node_id) is link:
             del self._links[link.node_id]
-            if link.node_id in self._deadlines:
+            node = self._store.snapshot().node(link.node_id)
+            if link.node_id in self._deadlines and (node is None or node.status is not NodeStatus.DISCONNECTED):
                 self._deadlines.extend(link.node_id, self._clock.monotonic() + self._policy.closed_grace_s)
 
     async def _register(self, session: Session, request: RegisterRequest) -> RegisterReply:
@@ -284,8 +291,10 @@ class Nodes:
     async def _heartbeat(self, session: Session, request: Heartbeat) -> HeartbeatReply:
         link = session.identity
         registered = isinstance(link, _Link) and self._links.get(link.node_id) is link
-        if registered and link.node_id not in self._deadlines:
-            registered = False  # it was taken for lost: it has to register again
+        if registered:
+            node = self._store.snapshot().node(link.node_id)
+            registered = link.node_id in self._deadlines and node is not None and node.status is NodeStatus.READY
+            # Otherwise it was taken for lost: it has to register again.
         return HeartbeatReply(registered=registered, heartbeat_ttl_s=self.ttl_s, servers=self._servers())
 
     async def _node_events(self, session: Session, request: NodeEventsRequest) -> Empty:
@@ -300,6 +309,13 @@ class Nodes:
         self._report_wake.set()
         await stored
         return Empty()
+
+    async def _services_update(self, session: Session, request: ServicesUpdate) -> Empty:
+        return await services.take(self._store, _link_of(session).node_id, request)
+
+    async def _service_lookup(self, session: Session, request: ServiceLookup) -> ServiceInstances:
+        _link_of(session)
+        return await services.look_up(self._store, request)
 
     async def _store_reports(self) -> None:
         """Store reports of all nodes together: while one batch is flushed the next gathers."""
@@ -335,20 +351,19 @@ class Nodes:
     async def _store_batch(self, batch: Sequence[tuple[str, Sequence[AllocUpdate]]]) -> int:
         """Store reports; the state drops those about allocations that are not the reporting node's."""
         head = self._store.head()
-        failed = [
+        reported = [
             (update, allocation)
             for node_id, updates in batch
             for update in updates
-            if update.client_status is AllocStatus.FAILED
+            if (update.client_status is AllocStatus.FAILED or head.client_status(update.id) is AllocStatus.UNKNOWN)
             and (allocation := head.alloc(update.id)) is not None
             and allocation.node_id == node_id
         ]
         evaluations = tuple(
             evaluation
-            for key, allocation in core.failed_jobs(failed).items()
-            if (
-                evaluation := self._evaluation(head, key, Trigger.ALLOC_FAILURE, deployment_id=allocation.deployment_id)
-            )
+            for trigger, jobs in core.jobs_to_look_at(reported).items()
+            for key, allocation in jobs.items()
+            if (evaluation := self._evaluation(head, key, trigger, deployment_id=allocation.deployment_id))
         )
         parts = [UpdateAllocs(updates=tuple(updates), node_id=node_id) for node_id, updates in batch]
         return await self._store.commit(Batch(parts=(*parts, PutEvaluations(evaluations=evaluations))))
@@ -368,27 +383,35 @@ class Nodes:
             lost = self._deadlines.expired(now)
             if lost:
                 try:
-                    await self._mark_down(lost)
+                    await self._mark_away(lost)
                 except Exception:  # also our own bugs: this loop must not end
                     log.exception("%d lost nodes could not be marked", len(lost))
                     for node_id in lost:
                         self._deadlines.extend(node_id, now + TICK_S)
 
-    async def _mark_down(self, node_ids: list[str]) -> None:
-        snapshot = self._store.snapshot()
-        present = [node_id for node_id in node_ids if snapshot.node(node_id) is not None]
-        if not present:
+    async def _mark_away(self, node_ids: list[str]) -> None:
+        """Nodes without a sign of life: disconnected while a job waits for one to come back, else down."""
+        head, now = self._store.head(), self._clock.now()
+        parts: list[Transaction] = []
+        away: list[str] = []
+        for node_id in node_ids:
+            node = head.node(node_id)
+            if node is None:
+                continue
+            ends = core.return_deadline(head.allocs_of_node(node_id), now)
+            status = NodeStatus.DOWN if ends is None else NodeStatus.DISCONNECTED
+            if ends is not None:
+                self._deadlines.extend(node_id, self._clock.monotonic() + max(ends - now, TICK_S))
+            if status is not node.status:
+                away.append(node_id)
+                event = NodeEvent(message=core.AWAY_TEXT[status], subsystem="Cluster", timestamp=from_unix(now))
+                parts.append(SetNodeStatus(node_id=node_id, status=status, event=event))
+        if not parts:
             return
-        log.warning("no sign of life, marked down: %s", ", ".join(node_id[:8] for node_id in present))
-        event = NodeEvent(
-            message="node is down: no sign of life from its agent",
-            subsystem="Cluster",
-            timestamp=from_unix(self._clock.now()),
-        )
-        down = [SetNodeStatus(node_id=node_id, status=NodeStatus.DOWN, event=event) for node_id in present]
-        evaluations = self.evaluations_for(present, Trigger.NODE_UPDATE)
-        await self._store.commit(Batch(parts=(*down, PutEvaluations(evaluations=evaluations))))
-        for node_id in present:
+        log.warning("no sign of life: %s", ", ".join(node_id[:8] for node_id in away))
+        parts.append(PutEvaluations(evaluations=self.evaluations_for(away, Trigger.NODE_UPDATE)))
+        await self._store.commit(Batch(parts=tuple(parts)))
+        for node_id in away:
             link = self._links.get(node_id)
             if link is not None:  # silent but connected: let it dial again
                 await link.session.close()

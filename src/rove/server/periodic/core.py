@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -26,6 +27,13 @@ class Reason(StrEnum):
     MISSED = "launches were missed; one makes up for them"
     OVERLAP = "an earlier launch has not finished and overlap is prohibited"
     REPEATED = "it was launched for this time already"
+
+
+class View(Protocol):
+    """What is read of the state."""
+
+    def job(self, namespace: str, job_id: str) -> Job | None: ...
+    def children_of_job(self, namespace: str, job_id: str) -> Iterable[Job]: ...
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,18 +65,21 @@ def next_due(job: Job, last: PeriodicLaunch | None, now: float) -> float | None:
     return next_launch(job.periodic, since)
 
 
-def judge(job: Job, due: float, children: Iterable[Job], now: float) -> Verdict:
+def judge(job: Job, due: float, view: View, now: float) -> Verdict:
     """Decide about a job whose time `due` has come (`due` <= `now`)."""
     following = next_launch(job.periodic, due) if job.periodic is not None else None
     missed = following is not None and following <= now
     launch_s = int(now) if missed else int(due)
     reason = Reason.MISSED if missed else Reason.DUE
-    known = list(children)
-    if any(child.id == child_id(job, launch_s) for child in known):
+    if view.job(job.namespace, child_id(job, launch_s)) is not None:
         return Verdict(launch_s=launch_s, is_launched=False, reason=Reason.REPEATED)
-    if job.periodic is not None and job.periodic.prohibit_overlap and any(c.status in UNFINISHED for c in known):
+    if job.periodic is not None and job.periodic.prohibit_overlap and _has_unfinished(job, view):
         return Verdict(launch_s=launch_s, is_launched=False, reason=Reason.OVERLAP)
     return Verdict(launch_s=launch_s, is_launched=True, reason=reason)
+
+
+def _has_unfinished(job: Job, view: View) -> bool:
+    return any(child.status in UNFINISHED for child in view.children_of_job(*job.key))
 
 
 def child_id(job: Job, launch_s: int) -> str:
@@ -76,7 +87,7 @@ def child_id(job: Job, launch_s: int) -> str:
     return f"{job.id}/periodic-{launch_s}"
 
 
-def forced_launch(job: Job, children: Iterable[Job], now: float) -> int:
+def forced_launch(job: Job, view: View, now: float) -> int:
     """The time a launch by hand counts for: now, or the first second that has no child yet.
 
     Raises `BadRequestError` for jobs that are not launched by the clock.
@@ -97,8 +108,7 @@ def forced_launch(job: Job, children: Iterable[Job], now: float) -> int:
             "register it again, with periodic > enabled set to true",
             status=500,
         )
-    taken = {child.id for child in children}
     launch_s = int(now)
-    while child_id(job, launch_s) in taken:
+    while view.job(job.namespace, child_id(job, launch_s)) is not None:
         launch_s += 1
     return launch_s

@@ -27,7 +27,7 @@ LOOK_S = 10.0
 DRIFT_S = 2.0
 """The wall clock was moved if it differs by more from what has passed."""
 RETRY_S = 1.0
-LAUNCHES_AT_ONCE = 256
+LAUNCHES_AT_ONCE = 128
 """Launches made between two looks at anything else."""
 
 Key = tuple[str, str]
@@ -84,7 +84,7 @@ class Periodics:
             raise NotFoundError(
                 "job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"'
             )
-        launch_s = core.forced_launch(job, head.children_of_job(namespace, job_id), self._clock.now())
+        launch_s = core.forced_launch(job, head, self._clock.now())
         launch, evaluation = self._launch(job, launch_s)
         index = await self._store.commit(launch)
         return JobRegistered(
@@ -104,6 +104,10 @@ class Periodics:
                 await self._launch_due()
             except (OSError, RoveError) as error:
                 log.error("periodic jobs could not be launched, trying again: %s", error)
+                await self._clock.sleep(RETRY_S)
+                continue
+            except Exception:
+                log.exception("periodic jobs could not be launched, trying again")
                 await self._clock.sleep(RETRY_S)
                 continue
             await self._pause()
@@ -163,7 +167,7 @@ class Periodics:
                 del self._due[key]
                 if job is not None and core.is_tracked(job):
                     again.append(job)
-                    writes.append(self._judged(head, job, due, now))
+                    writes += self._judged(head, job, due, now)
             if writes:
                 await self._store.commit(Batch(parts=tuple(writes)))
         finally:
@@ -176,14 +180,18 @@ class Periodics:
         if job is not None and core.is_tracked(job) and key not in self._due:
             self._arm(snapshot, job)
 
-    def _judged(self, head: Snapshot, job: Job, due: float, now: float) -> Transaction:
-        verdict = core.judge(job, due, head.children_of_job(*job.key), now)
+    def _judged(self, head: Snapshot, job: Job, due: float, now: float) -> list[Transaction]:
+        try:
+            verdict = core.judge(job, due, head, now)
+        except (CronError, LookupError) as error:
+            log.error('job "%s" is not launched: %s', job.id, error)
+            return []
         if verdict.is_launched:
             log.debug('job "%s" is launched: %s', job.id, verdict.reason)
-            return self._launch(job, verdict.launch_s)[0]
+            return [self._launch(job, verdict.launch_s)[0]]
         log.info('job "%s" is not launched for %d: %s', job.id, verdict.launch_s, verdict.reason)
         # Remembered as well, so that a restart does not take it for missed.
-        return PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=verdict.launch_s)
+        return [PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=verdict.launch_s)]
 
     def _launch(self, job: Job, launch_s: int) -> tuple[Batch, Evaluation | None]:
         now = self._clock.now()

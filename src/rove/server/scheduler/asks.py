@@ -66,9 +66,12 @@ class Ask:
         return bool(self.static_ports or self.dynamic_ports or self.devices or self.cores)
 
 
-def ask_of(job: Job, group: TaskGroup) -> Ask:
-    """Gather what a copy of `group` asks for."""
-    resources = resources_of(group)
+def ask_of(job: Job, group: TaskGroup, *, oversubscribes: bool = True) -> Ask:
+    """Gather what a copy of `group` asks for.
+
+    oversubscribes: tasks may use memory up to `memory_max` where the node has it.
+    """
+    resources = resources_of(group, oversubscribes=oversubscribes)
     usage = usage_of(resources)
     conditions = [*job.constraints, *group.constraints]
     affinities = [*job.affinities, *group.affinities]
@@ -114,18 +117,19 @@ def _distinct_properties(job: Job, group: TaskGroup) -> tuple[tuple[str, int, st
     )
 
 
-def resources_of(group: TaskGroup) -> AllocatedResources:
+def resources_of(group: TaskGroup, *, oversubscribes: bool = True) -> AllocatedResources:
     """What every copy is given, ports, devices and cores aside."""
     return AllocatedResources(
-        tasks={task.name: _task_resources(task) for task in group.tasks},
+        tasks={task.name: _task_resources(task, oversubscribes) for task in group.tasks},
         task_lifecycles={task.name: task.lifecycle for task in group.tasks},
         shared=AllocatedShared(networks=group.networks, disk_mb=group.ephemeral_disk.size_mb),
     )
 
 
-def _task_resources(task: Task) -> AllocatedTask:
+def _task_resources(task: Task, oversubscribes: bool) -> AllocatedTask:
     resources = task.resources
+    most = resources.memory_max_mb if oversubscribes else 0
     return AllocatedTask(
         cpu=AllocatedCpu(cpu_shares=0 if resources.cores else resources.cpu),
-        memory=AllocatedMemory(memory_mb=resources.memory_mb, memory_max_mb=resources.memory_max_mb),
+        memory=AllocatedMemory(memory_mb=resources.memory_mb, memory_max_mb=most),
     )

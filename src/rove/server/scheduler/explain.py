@@ -33,7 +33,7 @@ class Obstacle:
     """One failing check.
 
     kind: state, datacenter, node_pool, driver, constraint, device, volume, network, port, cpu, memory,
-    disk, cores, distinct_hosts, distinct_property. text: for people. short_by: what is missing, in the
+    disk, cores, node_max_allocs, distinct_hosts, distinct_property. text: for people. short_by: what is missing, in the
     kind's unit (MHz, MiB, cores), 0 where that has no meaning. asked: what was asked for, in that unit.
     """
 
@@ -213,6 +213,9 @@ class _Explainer:
                     short,
                     float(asked),
                 )
+        if self.ledger.is_capped(row):
+            most = int(fleet.max_allocs[row])
+            yield Obstacle("node_max_allocs", f"the node holds at most {most} allocations, and has {most}")
         if ask.cores:
             detail = self.ledger.detail(row)
             free_now = len(free_cores(node, detail.cores)) if detail else 0

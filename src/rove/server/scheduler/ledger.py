@@ -25,6 +25,9 @@ from .devices import assign_device, devices_in_use
 from .randomness import Rng
 from .view import Fleet, View
 
+MAX_ALLOCS = "node_max_allocs"
+"""The dimension that is exhausted on a node that may hold no more allocations."""
+
 PROBES = 8
 """Random ports tried before the range is searched."""
 
@@ -90,6 +93,7 @@ class Ledger:
         self.fleet = fleet
         self.rng = rng
         self.freed: set[str] = set()
+        self.has_caps = bool(fleet.max_allocs.any())
         self._details: dict[int, Detail] = {}
         self._usages: dict[int, tuple[AllocatedResources, Usage]] = {}
 
@@ -104,12 +108,18 @@ class Ledger:
     def node(self, row: int) -> Node | None:
         return self.view.node(self.fleet.ids[row])
 
-    def use(self, row: int, cpu: float, memory: float, disk: float) -> None:
-        """Count more (or less) as used on a node."""
+    def use(self, row: int, cpu: float, memory: float, disk: float, sign: int = 1) -> None:
+        """Count one allocation more (sign 1) or less (-1) on a node, with what it takes."""
         fleet = self.fleet
-        fleet.used_cpu[row] += cpu
-        fleet.used_memory[row] += memory
-        fleet.used_disk[row] += disk
+        fleet.used_cpu[row] += sign * cpu
+        fleet.used_memory[row] += sign * memory
+        fleet.used_disk[row] += sign * disk
+        fleet.alloc_count[row] += sign
+
+    def is_capped(self, row: int) -> bool:
+        """True if the node may hold no more allocations, whatever room it has."""
+        fleet = self.fleet
+        return bool(0 < fleet.max_allocs[row] <= fleet.alloc_count[row])
 
     def free(self, alloc: Allocation) -> int | None:
         """This plan stops `alloc`: what it holds may be given again. Returns its row if it held something."""
@@ -120,7 +130,7 @@ class Ledger:
             return None
         self.freed.add(alloc.id)
         usage = self.usage(alloc)
-        self.use(row, -usage.cpu, -usage.memory_mb, -usage.disk_mb)
+        self.use(row, usage.cpu, usage.memory_mb, usage.disk_mb, -1)
         if row in self._details:
             self._details[row].devices -= devices_in_use((alloc,))
             self._details[row].cores -= cores_of((alloc,))

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from rove.structs.alloc import Allocation, AllocMetric, Desired, RescheduleTracker
-from rove.structs.job import Job
+from rove.structs.job import Job, TaskGroup
 from rove.structs.plan import AllocStop, Placement
 from rove.structs.resources import AllocatedPort, AllocatedResources
 
@@ -19,7 +19,7 @@ from .asks import Ask, ask_of
 from .columns import Candidates, candidates, picker_for
 from .decision import PREEMPTED, GroupDecision, Request
 from .feasible import Feasible, base_mask, feasible
-from .ledger import Given, Ledger
+from .ledger import MAX_ALLOCS, Given, Ledger
 from .metrics import base_metric, exhausted, top_scores
 from .picker import NOWHERE, Picker, best_penalised
 from .preempt import Preemptor
@@ -96,9 +96,14 @@ class Placer:
         self.live = {alloc.id: alloc for alloc in live}
         self.preempts = preempts
         self.spread = spread
+        self.oversubscribes = ledger.view.scheduler_configuration().memory_oversubscription_enabled
         self.placed: dict[str, Counter[int]] = {}
         self._bases: dict[str, Bools] = {}
         self.shift = int(ledger.rng.random() * max(len(ledger.fleet.ids), 1))
+
+    def ask(self, job: Job, group: TaskGroup) -> Ask:
+        """What a copy asks for under the cluster's rules."""
+        return ask_of(job, group, oversubscribes=self.oversubscribes)
 
     def base(self, ask: Ask) -> Bools:
         """Ready nodes in the job's datacenters and pool."""
@@ -121,7 +126,7 @@ class Placer:
             group = job.group(name)
             if group is None:
                 continue
-            ask = ask_of(job, group)
+            ask = self.ask(job, group)
             plain = decision.plain if job is self.job else []
             wanted = requests.get(version, [])
             if any(volume.per_alloc for volume in ask.volumes):
@@ -194,7 +199,7 @@ class Run:
         for request in requests:
             self._place_request(request)
         if plain:
-            if self.ask.needs_detail:
+            if self.ask.needs_detail or self.ledger.has_caps:
                 self._place_plain(plain)
             else:
                 self._fill(plain)
@@ -223,6 +228,7 @@ class Run:
         np.add.at(fleet.used_cpu, rows, self.ask.cpu)
         np.add.at(fleet.used_memory, rows, self.ask.memory)
         np.add.at(fleet.used_disk, rows, self.ask.disk)
+        np.add.at(fleet.alloc_count, rows, 1)
         self.placer.placed.setdefault(self.ask.group.name, Counter()).update(rows.tolist())
         left = plain[len(positions) :]
         if left:
@@ -275,6 +281,10 @@ class Run:
                 return self.placer.preempts and self._preempt(index, request)
             row = int(self.chosen.rows[position])
             given: Given | None = None
+            if self.ledger.is_capped(row):
+                self.noted[position] = MAX_ALLOCS
+                self.picker.drop(position)
+                continue
             if self.ask.needs_detail:
                 answer = self.ledger.assign(self.ask, row)
                 if isinstance(answer, str):
@@ -325,6 +335,8 @@ class Run:
             self.preemptor = Preemptor(self.ask, self.ledger)
         only = self.chosen.position_of(self.ledger.fleet.row_of(request.node_id)) if request.node_id else None
         shut = {where for where, reason in self.noted.items() if reason == "distinct_hosts"}
+        if self.ledger.has_caps:
+            shut |= {where for where, reason in self.noted.items() if reason == MAX_ALLOCS}
         while True:
             found = self.preemptor.best(self.chosen, self.picker, shut, only)
             if found is None:
@@ -333,6 +345,8 @@ class Run:
             for victim in found.victims:
                 self._evict(victim, found.position, -1)
             given = self.ledger.assign(self.ask, row) if self.ask.needs_detail else None
+            if self.ledger.is_capped(row):
+                given = MAX_ALLOCS
             if isinstance(given, str):
                 for victim in found.victims:
                     self._evict(victim, found.position, 1)

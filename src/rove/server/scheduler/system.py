@@ -240,7 +240,7 @@ def place_system(placer: Placer, name: str, decision: GroupDecision) -> Outcome:
     group = placer.job.group(name)
     if group is None:
         return outcome
-    ask = ask_of(placer.job, group)
+    ask = placer.ask(placer.job, group)
     found = feasible(ask, placer.ledger.view, placer.ledger.fleet, placer.base(ask))
     Run(placer, ask, found, outcome).run(decision.requests, [])
     return outcome

@@ -8,7 +8,8 @@ from collections.abc import Collection
 import msgspec
 import numpy as np
 
-from rove.structs.alloc import Desired
+from rove.structs.alloc import AllocStatus, Desired
+from rove.structs.job import JobType
 from rove.structs.node import NodeStatus
 from rove.structs.plan import AllocStop, InPlaceUpdate, Placement, Plan
 from rove.structs.resources import AllocatedResources, ports_of, usage_of
@@ -25,7 +26,8 @@ def verify(plan: Plan, view: View) -> tuple[Plan, bool]:
 
     Placements are dropped node by node: a node that is gone, not ready, or has no room (CPU, memory,
     disk, ports, devices, cores) loses all its new copies of this plan; with `all_at_once` everything
-    new is dropped if anything is. Placements of a job version or deployment that is gone are dropped, and
+    new is dropped if anything is. A copy whose name somebody has got meanwhile is dropped: two workers may have
+    made a plan for one job. Placements of a job version or deployment that is gone are dropped, and
     so are evictions made for a copy that was dropped. All other stops, and annotations, always stay.
     """
     if not plan.placements and not plan.in_place:
@@ -40,6 +42,7 @@ def verify(plan: Plan, view: View) -> tuple[Plan, bool]:
         good = np.full(len(placement), wanted)
         if wanted:
             good &= where >= 0
+            good &= ~_doubled(plan, placement, view)
             if bad:
                 good &= ~np.isin(where, list(bad))
         masks.append(good)
@@ -61,6 +64,37 @@ def _is_wanted(plan: Plan, placement: Placement, view: View) -> bool:
     if view.job_version(placement.namespace, placement.job_id, placement.job_version) is None:
         return False
     return _deployment_lives(plan, placement.deployment_id, placement.namespace, placement.job_id, view)
+
+
+def _doubled(plan: Plan, placement: Placement, view: View) -> Bools:
+    """Copies whose name lives already, elsewhere than in an allocation that the plan stops.
+
+    Canaries and copies that a silent node may still run share names by intent. System jobs have one copy
+    a group on a node, all under one name: there the node counts.
+    """
+    none = np.zeros(len(placement), bool)
+    job_key = (placement.namespace, placement.job_id)
+    if placement.canary or not view.allocs_changed_since(*job_key, plan.snapshot_index):
+        return none
+    stopping = {stop.alloc_id for stop in plan.stops}
+    stopping |= {note.alloc_id for note in plan.annotations if note.client_status is AllocStatus.UNKNOWN}
+    live = [
+        alloc
+        for alloc in view.allocs_of_job(*job_key)
+        if alloc.task_group == placement.group
+        and not alloc.is_terminal
+        and not alloc.is_canary
+        and alloc.client_status is not AllocStatus.UNKNOWN
+        and alloc.id not in stopping
+    ]
+    if not live:
+        return none
+    job = view.job(*job_key)
+    if job is not None and job.type in (JobType.SYSTEM, JobType.SYSBATCH):
+        taken = {alloc.node_id for alloc in live}
+        numbers = [number for number, node_id in enumerate(placement.node_ids) if node_id in taken]
+        return np.isin(np.frombuffer(placement.nodes, "<i4"), numbers)
+    return np.isin(np.frombuffer(placement.indexes, "<i4"), [alloc.index for alloc in live])
 
 
 def _deployment_lives(plan: Plan, deployment_id: str, namespace: str, job_id: str, view: View) -> bool:
@@ -94,7 +128,7 @@ def _rows(placement: Placement, fleet: Fleet) -> Ints:
 def _bad_rows(plan: Plan, view: View, fleet: Fleet, rows: list[Ints], keep: list[bool]) -> set[int]:
     """Nodes on which the plan's new copies do not all have what they need."""
     size = len(fleet.ids)
-    asked: list[Floats] = [np.zeros(size) for _ in range(3)]
+    asked: list[Floats] = [np.zeros(size) for _ in range(4)]
     close: dict[int, list[tuple[Placement, int]]] = defaultdict(list)
     for placement, where, wanted in zip(plan.placements, rows, keep, strict=True):
         if not wanted or not len(where):
@@ -103,8 +137,9 @@ def _bad_rows(plan: Plan, view: View, fleet: Fleet, rows: list[Ints], keep: list
         for position in {*placement.ports, *placement.own_resources}:
             if where[position] >= 0:
                 close[int(where[position])].append((placement, position))
-    touched = np.flatnonzero((asked[0] > 0) | (asked[1] > 0) | (asked[2] > 0))
-    full = np.zeros(len(touched), bool)
+    touched = np.flatnonzero(asked[3])
+    caps = fleet.max_allocs[touched]
+    full = (caps > 0) & (fleet.alloc_count[touched] + asked[3][touched] > caps)
     for k, (used, capacity) in enumerate(
         ((fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk))
     ):
@@ -121,13 +156,14 @@ def _bad_rows(plan: Plan, view: View, fleet: Fleet, rows: list[Ints], keep: list
 
 
 def _add_asks(asked: list[Floats], placement: Placement, where: Ints, size: int) -> None:
-    """Add what the copies of a placement take, by fleet row."""
+    """Add what the copies of a placement take, and how many they are, by fleet row."""
     usage = usage_of(placement.resources)
     good = where[where >= 0]
     counts = np.bincount(good, minlength=size).astype(np.float64)
     asked[0] += counts * usage.cpu
     asked[1] += counts * usage.memory_mb
     asked[2] += counts * usage.disk_mb
+    asked[3] += counts
     for position, resources in placement.own_resources.items():
         row = int(where[position])
         if row >= 0:
@@ -140,12 +176,17 @@ def _add_asks(asked: list[Floats], placement: Placement, where: Ints, size: int)
 def _fits_after_stops(row: int, asked: list[Floats], fleet: Fleet, view: View, stopping: Collection[str]) -> bool:
     """Whether the copies fit once the plan's own stops on the node are counted."""
     freed = [0, 0, 0]
+    leaving = 0
     for alloc in view.allocs_of_node(fleet.ids[row]):
         if alloc.id in stopping:
             usage = usage_of(alloc.allocated_resources)
             freed[0] += usage.cpu
             freed[1] += usage.memory_mb
             freed[2] += usage.disk_mb
+            leaving += 1
+    cap = int(fleet.max_allocs[row])
+    if 0 < cap < int(fleet.alloc_count[row]) - leaving + int(asked[3][row]):
+        return False
     columns = (
         (fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk)
     )  # fmt: skip

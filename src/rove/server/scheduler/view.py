@@ -38,6 +38,8 @@ class Fleet(Protocol):
     used_disk: Floats
     alloc_count: Ints
     """How many allocations that are not client-terminal each node holds."""
+    max_allocs: Ints
+    """How many allocations a node may hold at most; 0: as many as have room."""
     class_of: Ints
     """Computed class as a small number; an index into `classes`."""
     classes: Sequence[str]
@@ -80,6 +82,10 @@ class View(Protocol):
 
     def ports_of_node(self, node_id: str) -> frozenset[int]:
         """Host ports held by allocations that are not client-terminal, and those reserved for the host."""
+        ...
+
+    def allocs_changed_since(self, namespace: str, job_id: str, index: int) -> bool:
+        """Whether an allocation of the job may have come or changed after revision `index`."""
         ...
 
     def latest_deployment(self, namespace: str, job_id: str) -> Deployment | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .committed import Committed
 from .events import Event, EventBatch, EventBroker, Subscription
 from .jobs import spec_changed
+from .services import has_news
 from .snapshot import Snapshot
 from .store import Store
 from .tables import Document, JobKey, WatchKey
@@ -20,6 +21,7 @@ from .transactions import (
     DeleteNamespace,
     DeleteNodePool,
     DeleteNodes,
+    DeleteService,
     PromoteDeployment,
     PutDeployment,
     PutDocument,
@@ -31,6 +33,7 @@ from .transactions import (
     PutPeriodicLaunch,
     PutScalingEvent,
     PutSchedulerConfiguration,
+    PutServices,
     ReconcileSummaries,
     SetAllocHealth,
     SetJobStability,
@@ -56,6 +59,7 @@ __all__ = [
     "DeleteNamespace",
     "DeleteNodePool",
     "DeleteNodes",
+    "DeleteService",
     "Document",
     "Event",
     "EventBatch",
@@ -72,6 +76,7 @@ __all__ = [
     "PutPeriodicLaunch",
     "PutScalingEvent",
     "PutSchedulerConfiguration",
+    "PutServices",
     "ReconcileSummaries",
     "SetAllocHealth",
     "SetJobStability",
@@ -90,5 +95,6 @@ __all__ = [
     "UpdateAllocs",
     "UpdateDeployments",
     "WatchKey",
+    "has_news",
     "spec_changed",
 ]

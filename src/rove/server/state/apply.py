@@ -12,7 +12,7 @@ from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, TaskGroupSummary
 from rove.structs.plan import Plan
 
-from . import allocs, counting, deployments, evaluations, jobs, nodes, settings
+from . import allocs, counting, deployments, evaluations, jobs, nodes, services, settings
 from . import transactions as t
 from .draft import Draft
 from .jobs import NO_COUNTS
@@ -49,6 +49,7 @@ EVENT_TYPES: dict[type[t.Transaction], str] = {
 def apply(draft: Draft, transaction: t.Transaction) -> None:
     """Apply a transaction and all that follows from it."""
     apply_part(draft, transaction)
+    services.follow(draft)
     jobs.refresh_statuses(draft)
 
 
@@ -244,6 +245,8 @@ APPLY: dict[type[t.Transaction], Callable[..., object]] = {
     t.ApplyPlan: _apply_plan,
     t.UpdateAllocs: _update_allocs,
     t.SetTransitions: _set_transitions,
+    t.PutServices: services.put_services,
+    t.DeleteService: services.delete_service,
     t.PutDeployment: lambda draft, transaction: deployments.put_deployment(draft, transaction.deployment),
     t.UpdateDeployments: _update_deployments,
     t.PromoteDeployment: _promote,

@@ -35,6 +35,8 @@ MAPS = frozenset(
         "scaling",
         "launches",
         "documents",
+        "services",
+        "services_of_node",
         "tallies",
         "uses",
         "children",
@@ -68,6 +70,8 @@ class Draft:
     scaling: Column
     launches: Column
     documents: Column
+    services: Column
+    services_of_node: Column
     tallies: Column
     uses: Column
     children: Column

@@ -72,6 +72,13 @@ def events_of(committed: Committed) -> Iterator[Event]:
             payload = {"Node": msgspec.structs.replace(node, secret_id=BLANK_SECRET)}
         elif topic == "NodePool":
             payload = {"NodePool": after.node_pool(name) or before.node_pool(name)}
+        elif topic == "Service":
+            where = (key[1], key[2], name)
+            if (service := after.service_instance(*where) or before.service_instance(*where)) is None:
+                continue
+            kind = "ServiceRegistration" if after.service_instance(*where) else "ServiceDeregistration"
+            payload, namespace = {"Service": service}, key[1]
+            filter_keys = _present(service.service_name, service.job_id, service.alloc_id)
         else:
             continue
         yield Event(

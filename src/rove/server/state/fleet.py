@@ -27,7 +27,7 @@ STEPS_MAX = 128
 TAKE_WEIGHT = 8
 """A step that is a whole placement counts as this many."""
 
-NODE_COLUMNS = ("ready", "cpu", "memory", "disk", "class_of", "datacenter_of", "pool_of")
+NODE_COLUMNS = ("ready", "cpu", "memory", "disk", "max_allocs", "class_of", "datacenter_of", "pool_of")
 USAGE_COLUMNS = ("used_cpu", "used_memory", "used_disk", "alloc_count")
 
 
@@ -62,6 +62,7 @@ class FleetView:
     used_memory: Floats
     used_disk: Floats
     alloc_count: Ints
+    max_allocs: Ints
     class_of: Ints
     classes: Sequence[str]
     class_example: Mapping[int, int]
@@ -86,6 +87,7 @@ class Columns:
     cpu: Floats
     memory: Floats
     disk: Floats
+    max_allocs: Ints
     class_of: Ints
     datacenter_of: Ints
     pool_of: Ints
@@ -100,7 +102,7 @@ class Columns:
         self.ready = np.zeros(0, dtype=np.bool_)
         for name in ("cpu", "memory", "disk", "used_cpu", "used_memory", "used_disk"):
             setattr(self, name, np.zeros(0))
-        for name in ("class_of", "datacenter_of", "pool_of", "alloc_count"):
+        for name in ("max_allocs", "class_of", "datacenter_of", "pool_of", "alloc_count"):
             setattr(self, name, np.zeros(0, dtype=np.int64))
 
     def examples(self) -> dict[int, int]:
@@ -197,6 +199,7 @@ class Fleet:
             used_memory=columns.used_memory.copy(),
             used_disk=columns.used_disk.copy(),
             alloc_count=columns.alloc_count.copy(),
+            max_allocs=columns.max_allocs,
             class_of=columns.class_of,
             classes=self.classes.names,
             class_example=columns.examples(),
@@ -245,6 +248,7 @@ class FleetDraft:
             max(0, has.cpu.cpu_shares - kept.cpu.cpu_shares),
             max(0, has.memory.memory_mb - kept.memory.memory_mb),
             max(0, has.disk.disk_mb - kept.disk.disk_mb),
+            max(0, node.node_max_allocs),
             self._base.classes.number(node.computed_class),
             self._base.datacenters.number(node.datacenter),
             self._base.pools.number(node.node_pool),

@@ -13,7 +13,7 @@ from immutables import Map
 from rove.engine import Change, Damage
 from rove.structs.job import Job
 
-from . import counting, jobs, rows
+from . import counting, jobs, rows, services
 from .blocks import POSITIONS, AllocChange, Block
 from .draft import Draft
 from .nodes import refresh_columns
@@ -21,7 +21,7 @@ from .tables import Column, Tables
 
 replace = msgspec.structs.replace
 
-TABLE_MARKS = ("jobs", "allocs", "evals", "nodes", "deployments", "scheduler", "node_pools", "namespaces")
+TABLE_MARKS = ("jobs", "allocs", "evals", "nodes", "deployments", "scheduler", "node_pools", "namespaces", "services")
 
 
 def load(revision: int, loaded: Iterable[Change]) -> tuple[Tables, list[Damage]]:
@@ -86,6 +86,8 @@ def _load_small(draft: Draft, nouns: dict[str, list[tuple[bytes, Any]]]) -> None
         draft.scaling[events.namespace, events.job_id] = events
     for _, document in nouns["documents"]:
         draft.documents[document.table, document.key] = document
+    for _, registration in nouns["services"]:
+        services.restore(draft, registration)
     for _, configuration in nouns["configuration"]:
         draft.configuration = configuration
 

@@ -10,6 +10,7 @@ from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, JobScalingEvents, JobSubmission, PeriodicLaunch
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 from rove.structs.plan import AllocBlock
+from rove.structs.service import ServiceRegistration
 
 from .blocks import AllocChange
 from .tables import Document, JobHead, KeptCounts
@@ -30,6 +31,7 @@ TYPES: dict[str, type[msgspec.Struct]] = {
     "namespaces": Namespace,
     "scaling": JobScalingEvents,
     "launches": PeriodicLaunch,
+    "services": ServiceRegistration,
     "documents": Document,
     "configuration": SchedulerConfiguration,
 }

@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from rove.structs.alloc import Allocation
+from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.deployment import Deployment
 from rove.structs.evaluation import Evaluation
 from rove.structs.job import (
@@ -24,6 +24,7 @@ from rove.structs.job import (
     PeriodicLaunch,
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
+from rove.structs.service import ServiceRegistration
 
 from .blocks import Block, id_bytes, split
 from .copies import copy_of, shared_of
@@ -39,7 +40,7 @@ TABLE_OF = {
     "alloc": "allocs", "allocs.job": "allocs", "allocs.node": "allocs", "allocs.eval": "allocs",
     "eval": "evals", "evals.job": "evals", "node": "nodes",
     "deployment": "deployments", "deployments.job": "deployments",
-    "node_pool": "node_pools", "namespace": "namespaces",
+    "node_pool": "node_pools", "namespace": "namespaces", "service": "services",
 }  # fmt: skip
 """The table whose index stands in where a finer one is not known."""
 
@@ -129,6 +130,38 @@ class Snapshot:
         """The last launch of a periodic job."""
         return self._tables.launches.get((namespace, job_id))
 
+    # Services
+
+    def services(self, namespace: str | None = None) -> Iterator[ServiceRegistration]:
+        """Every instance, in order of namespace, name and id; namespace None: all."""
+        found = self._tables.services
+        for key in sorted(key for key in found if namespace in (None, key[0])):
+            yield from self.service(*key)
+
+    def service(self, namespace: str, name: str) -> tuple[ServiceRegistration, ...]:
+        """The instances of a service, in order of id."""
+        instances = self._tables.services.get((namespace, name))
+        return () if instances is None else tuple(instances[key] for key in sorted(instances))
+
+    def service_instance(self, namespace: str, name: str, service_id: str) -> ServiceRegistration | None:
+        """One instance."""
+        instances = self._tables.services.get((namespace, name))
+        return None if instances is None else instances.get(service_id)
+
+    def services_of_node(self, node_id: str) -> Iterator[ServiceRegistration]:
+        """What a node offers."""
+        held = self._tables.services_of_node.get(node_id)
+        for key in sorted(held.values()) if held is not None else ():
+            if (found := self.service_instance(*key)) is not None:
+                yield found
+
+    def services_of_job(self, namespace: str, job_id: str) -> list[ServiceRegistration]:
+        """What a job's allocations offer, in order of name and id."""
+        nodes = {alloc.node_id for alloc in self.allocs_of_job(namespace, job_id)}
+        found = [each for node_id in nodes for each in self.services_of_node(node_id)]
+        mine = [each for each in found if (each.namespace, each.job_id) == (namespace, job_id)]
+        return sorted(mine, key=lambda each: (each.service_name, each.id))
+
     # Nodes
 
     def nodes(self, prefix: str = "") -> Iterator[Node]:
@@ -159,6 +192,14 @@ class Snapshot:
         found = self._find(alloc_id)
         return None if found is None else self._make(*found)
 
+    def client_status(self, alloc_id: str) -> AllocStatus | None:
+        """What its node last said of an allocation; None if it is unknown. Makes no struct."""
+        found = self._find(alloc_id)
+        if found is None:
+            return None
+        change = self._tables.change_at(*found)
+        return AllocStatus.PENDING if change is None else change.client_status
+
     def allocs(self, prefix: str = "", namespace: str | None = None) -> Iterator[Allocation]:
         """Allocations, oldest first. prefix: the beginning of an id, with or without dashes."""
         blocks = self._tables.blocks
@@ -181,6 +222,10 @@ class Snapshot:
         """Every allocation of the job id, any incarnation, version, status or node; oldest first."""
         numbers = self._tables.blocks_of_job.get((namespace, job_id), EMPTY).numbers()
         return [allocation for number in numbers for allocation in self._of_block(self._tables.blocks[number])]
+
+    def allocs_changed_since(self, namespace: str, job_id: str, index: int) -> bool:
+        """Whether an allocation of the job may have come or changed after revision `index`."""
+        return self._last(("allocs.job", namespace, job_id)) > index
 
     def allocs_of_node(self, node_id: str) -> Sequence[Allocation]:
         """Every allocation on the node that is not client-terminal."""

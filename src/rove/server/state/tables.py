@@ -7,7 +7,7 @@ Stored: nodes, jobs, versions, blocks and so on. Derived, and built again at loa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from immutables import Map
@@ -24,6 +24,7 @@ from rove.structs.job import (
     TaskGroupSummary,
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
+from rove.structs.service import ServiceRegistration
 
 from .blocks import POSITION_BITS, AllocChange, Block
 from .fleet import no_fleet
@@ -60,6 +61,14 @@ class KeptCounts(Noun, frozen=True, kw_only=True):
     job_id: str
     create_index: int = 0
     groups: dict[str, TaskGroupSummary] = {}
+
+
+class ServiceKey(NamedTuple):
+    """Where a registration is found."""
+
+    namespace: str
+    name: str
+    id: str
 
 
 class Document(Noun, frozen=True, kw_only=True):
@@ -143,6 +152,8 @@ class Tables:
         "pools",
         "ports",
         "scaling",
+        "services",
+        "services_of_node",
         "specs",
         "submissions",
         "tallies",
@@ -171,10 +182,14 @@ class Tables:
         self.scaling: Map[JobKey, JobScalingEvents] = Map()
         self.launches: Map[JobKey, PeriodicLaunch] = Map()
         self.documents: Map[tuple[str, str], Document] = Map()
+        self.services: Map[tuple[str, str], Map[str, ServiceRegistration]] = Map()
+        """(namespace, name) -> id -> instance."""
         self.configuration = SchedulerConfiguration()
         # derived
         self.fleet = no_fleet()
         self.tallies: Map[JobKey, Tally] = Map()
+        self.services_of_node: Map[str, Map[str, ServiceKey]] = Map()
+        """Node id -> registration id -> where it is."""
         self.uses: Map[SpecKey, int] = Map()
         """How many kept allocations each specification has."""
         self.children: Map[JobKey, Map[JobKey, bool]] = Map()

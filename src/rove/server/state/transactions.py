@@ -26,6 +26,7 @@ from rove.structs.node import (
     SchedulerConfiguration,
 )
 from rove.structs.plan import DeploymentUpdate, Plan
+from rove.structs.service import ServiceRegistration
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +206,26 @@ class SetTransitions(Transaction, frozen=True, kw_only=True):
 
     transitions: dict[str, DesiredTransition]
     evaluations: tuple[Evaluation, ...] = ()
+
+
+# Services
+
+
+class PutServices(Transaction, frozen=True, kw_only=True):
+    """What a node offers; it fills in what is the server's. full: what else the node has here is gone. gone: ids."""
+
+    node_id: str
+    put: tuple[ServiceRegistration, ...] = ()
+    gone: tuple[str, ...] = ()
+    full: bool = False
+
+
+class DeleteService(Transaction, frozen=True, kw_only=True):
+    """Forget one instance of a service. Unknown ones are ignored."""
+
+    namespace: str
+    name: str
+    id: str
 
 
 # Deployments

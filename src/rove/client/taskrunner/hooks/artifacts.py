@@ -15,7 +15,7 @@ async def fetch_artifacts(context: HookContext) -> None:
     """Fetch everything. Raises `HookError`; then nothing half-fetched is left."""
     if not context.task.artifacts:
         return
-    from rove.client.artifacts import ArtifactError, fetch_artifact  # paid for by tasks that fetch
+    from rove.client.artifacts import ArtifactError, fetch_artifact, limits_of  # paid for by tasks that fetch
 
     await context.emit(ev.DOWNLOADING, "Fetching artifacts", {})
 
@@ -28,6 +28,7 @@ async def fetch_artifacts(context: HookContext) -> None:
             await fetch_artifact(
                 spec, task_dir=context.task_dir, alloc_dir=context.alloc_dir, staging=context.staging,
                 owner=context.owner if artifact.chown else None, progress=progress,
+                limits=limits_of(spec, context.artifact),
             )  # fmt: skip
         except ArtifactError as error:
             raise HookError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -46,6 +46,8 @@ class HookContext(msgspec.Struct, frozen=True, kw_only=True):
     owner: tuple[int, int] | None
     """uid and gid of the task's user where it is known."""
     emit: Callable[[str, str, dict[str, str]], Awaitable[None]]
+    artifact: Mapping[str, Any] = {}
+    """The node's limits of downloads, by the names of the agent's ``artifact`` stanza; empty: the fetcher's own."""
 
 
 class Hook(NamedTuple):

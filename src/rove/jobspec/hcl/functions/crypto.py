@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
+from functools import cache
 from typing import Any
 
 from rove.jobspec.hcl.functions import FunctionError, function
@@ -90,7 +91,7 @@ def bcrypt(scope: Scope, text: str, *given: Number) -> str:
     password = text.encode("utf-8")
     if b"\0" in password or len(password) > 72:
         raise FunctionError("the text must have at most 72 bytes and no NUL", 0)
-    scope.budget.step(1 << cost << 4)
+    scope.budget.step(1000 + (1 << cost << 4))
     table = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     salt = "".join(table[byte & 63] for byte in _random(scope, 21)) + table[(_random(scope, 1)[0] & 3) << 4]
     setting = f"$2a${cost:02d}${salt}"
@@ -102,19 +103,29 @@ def bcrypt(scope: Scope, text: str, *given: Number) -> str:
 
 def _crypt(password: bytes, setting: bytes) -> str:
     import ctypes
-    import ctypes.util
 
-    for name in (ctypes.util.find_library("crypt"), "libcrypt.so.1", "libcrypt.so.2", None):
+    code = _crypt_code()
+    if code is None:
+        return ""
+    room = ctypes.create_string_buffer(1 << 18)  # more than any known `struct crypt_data`
+    found = code(password, setting, room)
+    return found.decode("ascii", "replace") if found else ""
+
+
+@cache
+def _crypt_code() -> Any:
+    """The C library's `crypt_r`, which unlike `crypt` can be called from several threads; None if there is none."""
+    import ctypes
+
+    for name in ("libcrypt.so.1", "libcrypt.so.2", None):
         try:
-            code: Any = ctypes.CDLL(name).crypt_r  # unlike `crypt`, it can be called from several threads
+            code: Any = ctypes.CDLL(name).crypt_r
         except (OSError, AttributeError):
             continue
         code.restype = ctypes.c_char_p
         code.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
-        room = ctypes.create_string_buffer(1 << 18)  # more than any known `struct crypt_data`
-        found = code(password, setting, room)
-        return found.decode("ascii", "replace") if found else ""
-    return ""
+        return code
+    return None
 
 
 @function("rsadecrypt", STRING, STRING)

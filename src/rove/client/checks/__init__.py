@@ -1,0 +1,1 @@
+"""Health checks of services: `core` judges results, `probes` asks, `loop` repeats."""
