@@ -111,11 +111,7 @@ def show_addresses(allocation: dict[str, Any]) -> None:
     for port in ((allocation.get("AllocatedResources") or {}).get("Shared") or {}).get("Ports") or []:
         url = f"http://{port['HostIP'] or '127.0.0.1'}:{port['Value']}/"
         print(f"address of {port['Label']}: {url}")
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                print(f"  answers: {answer.read(200).decode(errors='replace').strip()}")
-        except OSError as error:
-            print(f"  does not answer: {error}")
+        print(f"  {answer_of(url)}")
 
 
 def answer_of(url: str) -> str:

@@ -76,7 +76,7 @@ def docker_engine() -> str:
 
     if not shutil.which("docker"):
         require(False, "the docker command is not installed (Debian: docker.io)")
-    lock_path = Path(tempfile.gettempdir()) / "rove-test-docker.lock"
+    lock_path = Path(tempfile.gettempdir()) / f"rove-test-docker-{os.geteuid()}.lock"
     with lock_path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _docker_answers():

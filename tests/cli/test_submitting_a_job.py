@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_say_why(rove: Any, tmp_path: Path) -> None:
     assert "it is a folder" in rove("job", "run", str(tmp_path)).err
     assert "curl" in rove("job", "run", "https://example.com/web.hcl").err
     (tmp_path / "latin.hcl").write_bytes(b'job "caf\xe9" {}\n')
-    assert "line 1 holds bytes that are not UTF-8" in rove("job", "run", str(tmp_path / "latin.hcl")).err
+    assert "latin.hcl:1:9: this byte is not UTF-8" in rove("job", "run", str(tmp_path / "latin.hcl")).err
     (tmp_path / "none.json").write_text("{}")
     assert "holds no job" in rove("job", "run", str(tmp_path / "none.json")).err
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rove.server import scheduler
+from rove.server.collection.core import Thresholds
 from rove.server.nodes.loop import HeartbeatPolicy
 from rove.server.state import Committed
 from rove.structs.alloc import Allocation, AllocStatus
@@ -36,11 +37,13 @@ from rove.testing.cluster import Cluster, Script, SimulatedNode
 from rove.testing.promises import broken_promises
 from rove.testing.simulation import SimulationLoop
 
-SEEDS = range(40)
+SEEDS = range(50)
 STEPS = 40
 REST_S = 3000.0
 """Longer than pauses before reschedules and deadlines of roll-outs; shorter than what is over is kept."""
 PATIENCE = HeartbeatPolicy(ttl_s=30.0)
+KEEP = Thresholds(deployment_s=1e9)
+"""Deployments are kept, since a failed one is the reason why copies are held back."""
 
 
 class RacingLoop(SimulationLoop):
@@ -106,7 +109,7 @@ class History:
         self.seed = seed
         self.rng = random.Random(seed)
         nodes = [a_random_node(self.rng, f"n{number}") for number in range(self.rng.randint(2, 8))]
-        self.cluster = Cluster(nodes, seed=seed, heartbeat=PATIENCE)
+        self.cluster = Cluster(nodes, seed=seed, heartbeat=PATIENCE, thresholds=KEEP)
         self.cluster.behave(self.behave)
         self.is_calm = False
         self.log: list[str] = []

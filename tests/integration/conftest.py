@@ -190,7 +190,8 @@ class Agents:
     def both(self, name: str = "both", config: str = "") -> AgentProcess:
         """Server and node in one, with data on disk."""
         http, rpc = free_ports(2)
-        text = f'data_dir = "{self.folder / name}"\nserver {{ enabled = true }}\nclient {{ enabled = true }}\n{RAW_EXEC}{config}'
+        roles = "server { enabled = true }\nclient { enabled = true }\n"
+        text = f'data_dir = "{self.folder / name}"\n{roles}{RAW_EXEC}{config}'
         return self._made(AgentProcess(self.folder, name, text, http, rpc))
 
     def server(self, name: str = "server", config: str = "") -> AgentProcess:
@@ -253,7 +254,18 @@ def end_processes_below(folder: Path) -> None:
             continue
 
 
-RAW_EXEC = 'plugin "raw_exec" {\n  config {\n    enabled = true\n  }\n}\nplugin "docker" {\n  config {\n    volumes { enabled = true }\n  }\n}\n'
+RAW_EXEC = """
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+plugin "docker" {
+  config {
+    volumes { enabled = true }
+  }
+}
+"""
 
 
 @pytest.fixture

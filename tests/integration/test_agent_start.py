@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .conftest import AgentProcess, Agents, a_job, until
 
 
@@ -94,12 +96,16 @@ def test_sigterm_leaves_cleanly_and_tasks_run_on(agents: Agents) -> None:
     assert agent.get(f"/v1/allocation/{after['ID']}")["TaskStates"]["main"]["Restarts"] == 0
 
 
-def test_dev_leaves_nothing_behind(agents: Agents) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_dev_leaves_nothing_behind(agents: Agents, number: signal.Signals) -> None:
     agent = agents.dev().start()
     agent.wait_nodes()
     agent.register(a_job("ends", "exec sleep 987654"))
     agent.wait_running("ends", 1)
-    assert agent.terminate() == 0
+    assert agent.process is not None
+    agent.process.send_signal(number)
+    assert agent.process.wait(60) == 0
+    assert "Traceback" not in agent.log.read_text()
     sleeping = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and b"987654" in _command(entry)]
     assert sleeping == []
 
@@ -126,3 +132,6 @@ def test_members_and_health(agents: Agents) -> None:
     health = agent.get("/v1/agent/health")
     assert health["server"]["ok"] is True
     assert health["client"]["ok"] is True
+    [member] = agent.get("/v1/agent/members")["Members"]
+    assert {"role", "region", "dc", "build", "port", "raft_vsn"} <= set(member["Tags"])
+    assert agent.get("/v1/status/leader") == f"{member['Addr']}:{member['Tags']['port']}"

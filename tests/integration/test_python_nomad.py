@@ -50,7 +50,8 @@ def test_nodes_allocations_and_files(agent: AgentProcess, client: nomad.Nomad) -
 
 
 def test_parse_plan_and_validate(client: nomad.Nomad) -> None:
-    source = 'job "hcl" {\n  group "g" {\n    task "t" {\n      driver = "raw_exec"\n      config { command = "true" }\n    }\n  }\n}\n'
+    task = 'task "t" {\n driver = "raw_exec"\n config {\n command = "true"\n }\n }'
+    source = f'job "hcl" {{\n group "g" {{\n {task}\n }}\n}}\n'
     job = client.jobs.parse(source)
     assert job["ID"] == "hcl"
     planned = client.job.plan_job("hcl", {"Job": job, "Diff": True})

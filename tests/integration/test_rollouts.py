@@ -151,3 +151,44 @@ def test_a_roll_out_outlives_kill_9_of_the_agent(agent: AgentProcess) -> None:
     agent.start()
     _ends(agent, 1)
     until(lambda: _versions(agent) == [1, 1, 1, 1], "the new version runs")
+
+
+def test_gates_are_asked_before_canaries_promote_themselves(agent: AgentProcess, tmp_path: Any) -> None:
+    marker = tmp_path / "ready"
+    script = {"Type": "script", "Task": "main", "Command": "/bin/sh", "Args": ["-c", f"test -e {marker} || exit 4"]}
+    gates = [
+        {"Name": "api", "Address": f"{agent.address}/v1/status/leader", "Interval": SECOND, "Failures": 100},
+        {"Name": "smoke", "Interval": SECOND, "Failures": 100, **script},
+    ]
+    agent.register(_job(0, count=2, Canary=1, AutoPromote=True, Gates=gates))
+    _ends(agent, 0)
+    agent.register(_job(1, count=2, Canary=1, AutoPromote=True, Gates=gates))
+
+    def answers() -> dict[str, Any]:
+        found = _deployment(agent)["TaskGroups"]["group"].get("GateAnswers") or []
+        return {answer["Name"]: answer for answer in found}
+
+    until(lambda: answers()["api"]["IsOpen"] and answers()["smoke"]["Failures"] > 1, "one gate is open, one is not")
+    assert answers()["smoke"]["Text"] == "web.group[0]: exit code 4"
+    assert _versions(agent) == [0, 0, 1]
+    status = agent.cli("deployment", "status", _deployment(agent)["ID"], check=True).stdout
+    assert 'gate "smoke" of group "group": said no' in status
+    marker.touch()
+    _ends(agent, 1)
+    until(lambda: _versions(agent) == [1, 1], "the new version runs")
+
+
+def test_a_check_that_fails_is_what_the_deployment_waits_for(agent: AgentProcess) -> None:
+    job = _job(0, count=1, HealthCheck="checks")
+    check = {"Name": "alive", "Type": "http", "Path": "/", "Interval": SECOND, "Timeout": SECOND}
+    job["TaskGroups"][0] |= {
+        "Networks": [{"Mode": "host", "DynamicPorts": [{"Label": "http"}]}],
+        "Services": [{"Name": "shop", "Provider": "nomad", "PortLabel": "http", "Checks": [check]}],
+    }
+    agent.register(job)
+
+    def told() -> bool:
+        why = agent.get(f"/v1/deployment/{_deployment(agent)['ID']}/why")
+        return any('check "alive" of service "shop" is failure' in wait["Text"] for wait in why["WaitingFor"])
+
+    until(told, "the check is told")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from rove.testing.traffic import Traffic
 
-from .conftest import AgentProcess, Agents, until
+from .conftest import AgentProcess, Agents, free_ports, until
 
 SECOND = 1_000_000_000
 WEB = """
@@ -163,7 +165,8 @@ def test_nobody_notices_a_bad_version_that_is_taken_back(agents: Agents, tmp_pat
     agent = deployed(agents, tmp_path)
     with Traffic(agent.address, "web", rate=250) as traffic:
         until(lambda: traffic.answers["1"] > 100, "the old version answers")
-        agent.register(a_web_job("2", tmp_path, slow_s=3600, AutoRevert=True, HealthyDeadline=3 * SECOND))
+        rules = {"AutoRevert": True, "HealthyDeadline": 3 * SECOND, "ProgressDeadline": 6 * SECOND}
+        agent.register(a_web_job("2", tmp_path, slow_s=3600, **rules))
         wait_deployed(agent, 1, "failed")
         wait_deployed(agent, 2)
         until(lambda: len(instances(agent)) == 3 and len(agent.running("web")) == 3, "all is as before")
@@ -201,7 +204,7 @@ def test_a_deployment_says_which_check_it_waits_for(agents: Agents, tmp_path: Pa
     )
     until(lambda: "503" in agent.allocs("web")[0]["ClientDescription"], "the check is named while it is waited for")
     assert instances(agent) == []
-    until(lambda: agent.allocs("web")[0]["DeploymentStatus"]["Healthy"] is False, "it is unhealthy")
+    until(lambda: (agent.allocs("web")[0]["DeploymentStatus"] or {}).get("Healthy") is False, "it is unhealthy")
     events = agent.allocs("web")[0]["TaskStates"]["main"]["Events"]
     reasons = [event["DisplayMessage"] for event in events if event["Type"] == "Alloc Unhealthy"]
     assert 'check "answers" of service "web"' in reasons[0]
@@ -241,6 +244,36 @@ def test_check_restart_restarts_the_task(agents: Agents, tmp_path: Path) -> None
     assert any(e["Type"] == "Restart Signaled" and "answers" in e["DisplayMessage"] for e in events)
     agent.cli("alloc", "exec", "-task", "main", alloc, "rm", "-f", "broken")
     until(lambda: len(instances(agent)) == 1, "it is back")
+
+
+def dns_reply(port: int, name: str, kind: int) -> bytes:
+    """One DNS query over UDP; the reply as it is."""
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split(".")) + b"\0"
+    query = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">HH", kind, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(query, ("127.0.0.1", port))
+        return sock.recv(4096)
+
+
+def test_services_have_names_in_the_dns_of_servers_and_nodes(agents: Agents, tmp_path: Path) -> None:
+    at_server, at_node = free_ports(2)
+    server = agents.server()
+    server.config.write_text(f"{server.config.read_text()}\ndns {{\n  enabled = true\n  port = {at_server}\n}}\n")
+    server.start()
+    node = agents.node(server, "node", config=f"dns {{\n  enabled = true\n  port = {at_node}\n}}\n").start()
+    server.wait_nodes()
+    server.register(a_web_job("1", tmp_path))
+    wait_deployed(server, 0)
+    found = until(lambda: len(instances(server)) == 3 and instances(server), "three instances")
+    for port in (at_server, at_node):
+        answers = dns_reply(port, "web.service.rove", 1)
+        assert answers[3] & 15 == 0
+        assert all(socket.inet_aton(each["Address"]) in answers for each in found)
+        services = dns_reply(port, "web.service.rove", 33)
+        assert all(struct.pack(">HHH", 1, 1, each["Port"]) in services for each in found)
+        assert dns_reply(port, "nobody.service.rove", 1)[3] & 15 == 3
+    assert node.get("/v1/services") == server.get("/v1/services")
 
 
 def test_the_command_line_lists_shows_and_deletes(agents: Agents, tmp_path: Path) -> None:

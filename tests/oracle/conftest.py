@@ -47,7 +47,6 @@ NOT_IN_GO = frozenset(
         "filebase64",
         "fileexists",
         "fileset",
-        "index",
         "md5",
         "pathexpand",
         "rsadecrypt",

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from rove import __version__
+from rove import __version__, jobspec
 from rove.agent import logs
 from rove.agent.admission import Admission
 from rove.agent.config import AgentConfig
@@ -36,7 +36,8 @@ from rove.client.drivers.base import DriverError
 from rove.client.drivers.registry import load_drivers
 from rove.client.fingerprint import fingerprint
 from rove.client.link import Dialer
-from rove.errors import RoveError
+from rove.dns.loop import Responder
+from rove.errors import RoveError, invariant
 from rove.ports import Ids
 from rove.ports.real import RealClock, RealIds
 
@@ -113,6 +114,7 @@ class Agent:
         self._runners: list[web.AppRunner] = []
         self._backends: list[Backend] = []
         self._dialer: Dialer | None = None
+        self._dns: Responder | None = None
         self._temporary: Path | None = None
         self._lag = LoopLag(self._clock)
         self._started_at = self._clock.now()
@@ -129,6 +131,8 @@ class Agent:
             await self._listen()
             if self.config.client.enabled:
                 await self._start_client(data_dir)
+            if self.config.dns.enabled:
+                await self._start_dns()
         except BaseException:
             await self.stop()
             raise
@@ -208,6 +212,7 @@ class Agent:
         self.server = Server(server_settings(self.config, self.name), engine, self._clock, self._ids)
         await self.server.start()
         self._lag.start()
+        asyncio.get_running_loop().run_in_executor(None, _warm_up)
 
     async def _start_client(self, data_dir: Path) -> None:
         settings = client_settings(self.config, self.name, data_dir)
@@ -240,6 +245,17 @@ class Agent:
         for backend in self._backends:
             backend.client = local_node(self.client)
 
+    async def _start_dns(self) -> None:
+        from rove.agent.dns import FromServer, from_store, start_dns
+
+        if self.server is not None:
+            look_up: Any = from_store(self.server.store)
+        else:
+            invariant(self.client is not None, "an agent is a server or a node")
+            assert self.client is not None
+            look_up = FromServer(self.client, self._clock)
+        self._dns = await start_dns(self.config.dns, self.config.bind_addr, look_up)
+
     def _learn_servers(self, servers: Any) -> None:
         if self._dialer is not None and servers:
             self._dialer.servers = tuple(dict.fromkeys((*servers, *self._dialer.servers)))
@@ -257,6 +273,9 @@ class Agent:
             if isinstance(backend.client, LocalNode):
                 await backend.client.close()
         self._backends.clear()
+        if self._dns is not None:
+            await self._dns.stop()
+            self._dns = None
         if self.client is not None:
             await self.client.stop()
             self.client = None
@@ -375,6 +394,14 @@ class Agent:
         if self.client is not None:
             gauges["client.allocations"] = len(self.client.runners)
         return gauges
+
+
+def _warm_up() -> None:
+    """Import what the first job would import, which would block the loop for a tenth of a second."""
+    job = jobspec.canonicalize(jobspec.decode_api_job({"ID": "warm-up", "TaskGroups": [{"Name": "g"}]}))
+    if not jobspec.validate(job):
+        jobspec.warnings(job)
+    jobspec.add_implied_constraints(job, consul=False)
 
 
 def _node_id(state_path: Path, ids: Ids) -> str:

@@ -381,6 +381,19 @@ class ConsulApiConfig(Section, frozen=True, kw_only=True):
     port: int = 8500
 
 
+class DnsConfig(Section, frozen=True, kw_only=True):
+    """The DNS responder for services. A stanza of Rove's own, off unless enabled.
+
+    address: empty means `bind_addr`. domain: what all names end with. ttl: how long answers may be kept.
+    """
+
+    enabled: bool = False
+    address: str = ""
+    port: int = 8600
+    domain: str = "rove"
+    ttl_s: Seconds = 0.0
+
+
 class AgentConfig(Section, frozen=True, kw_only=True):
     """Everything an agent is told. `sources`: the files it came from. `warnings`: options that do nothing here."""
 
@@ -415,6 +428,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     ui: UiConfig = UiConfig()
     consul_api: ConsulApiConfig = ConsulApiConfig()
+    dns: DnsConfig = DnsConfig()
     dev: bool = False
     """A throw-away agent: state in memory, allocations end with it."""
     sources: tuple[str, ...] = ()

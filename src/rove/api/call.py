@@ -18,6 +18,8 @@ from .fold import fold
 
 T = TypeVar("T")
 BIG_BODY = 64 * 1024
+MAX_JSON_SIGNS = 3_000_000
+"""Brackets and commas in one body. Decoding holds the interpreter's lock, so it must not take long."""
 MAX_WAIT_NS = 600 * 10**9
 DEFAULT_WAIT_NS = 300 * 10**9
 _EMPTY: MultiDict[str] = MultiDict()
@@ -153,6 +155,8 @@ def decode_json(raw: bytes) -> Any:
     """JSON text as plain values. Raises `BadRequestError`."""
     if not raw.strip():
         raise BadRequestError("request.empty", "the request has no body", fix="send a JSON object")
+    if len(raw) > BIG_BODY and raw.count(b"{") + raw.count(b"[") + raw.count(b",") > MAX_JSON_SIGNS:
+        raise TooLargeError("request.too_many", "the request body has too many values in it")
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -131,7 +131,7 @@ async def explain(call: Call) -> Reply:
     """What a deployment waits for, and until when."""
     snapshot = call.store.snapshot()
     known_deployment(snapshot, call.ids["deployment_id"])
-    return Reply(call.verb("explain_deployment")(call.ids["deployment_id"]), snapshot.index)
+    return Reply(await call.verb("explain_deployment")(call.ids["deployment_id"]), snapshot.index)
 
 
 def _existing(call: Call, in_body: str = "") -> str:

@@ -14,6 +14,7 @@ from .backend import Registered, Snapshot
 from .call import Call, Reply
 from .reading import read_page
 from .registration import JobBody, Submitted, submitted
+from .replies import to_json
 from .routes import BLOCKING, LISTING, READ, WRITE, Route
 from .shapes import EvalReply, JobStub, job_stub
 
@@ -106,7 +107,7 @@ async def parse(call: Call) -> Reply:
     body = await call.body(ParseBody)
     if not body.job_hcl.strip():
         raise BadRequestError("job.empty", "JobHCL is empty", fix="send the text of a job file in JobHCL")
-    return Reply(await asyncio.to_thread(parse_text, body))
+    return Reply(await asyncio.to_thread(lambda: to_json(parse_text(body))))
 
 
 def parse_text(body: ParseBody) -> Any:

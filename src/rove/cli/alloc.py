@@ -293,4 +293,6 @@ def checks(alloc_id: str, as_json: bool, template: str | None, verbose: bool) ->
 
 
 def _one_line(check: Json) -> str:
-    return " ".join(str(check.get("Output") or "").split())
+    words = str(check.get("Output") or "").split()
+    code = str(check.get("StatusCode") or "")
+    return " ".join(words if not code or f"HTTP {code}" in " ".join(words[:2]) else [code, *words])

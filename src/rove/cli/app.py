@@ -54,13 +54,18 @@ class App:
         client = self.client()
         client.settings = replace(client.settings, namespace=namespace)
 
-    def colored(self) -> bool:
-        """Whether to write colours: a terminal, unless the user says otherwise."""
+    def color_choice(self) -> bool | None:
+        """What the user says about colours; None: they are for terminals."""
         if self.given.get("no_color") or self._env("CLI_NO_COLOR") or self.environ.get("NO_COLOR"):
             return False
         if self.given.get("force_color") or self._env("CLI_FORCE_COLOR"):
             return True
-        return sys.stdout.isatty() and self.environ.get("TERM") != "dumb"
+        return False if self.environ.get("TERM") == "dumb" else None
+
+    def colored(self) -> bool:
+        """Whether to write colours: a terminal, unless the user says otherwise."""
+        choice = self.color_choice()
+        return sys.stdout.isatty() if choice is None else choice
 
     def debugging(self) -> bool:
         """Whether to show tracebacks."""

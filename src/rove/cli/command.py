@@ -138,6 +138,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        app = ctx.find_object(App)
+        ctx.color = None if app is None else app.color_choice()
         with self._errors():
             return super().invoke(ctx)
 

@@ -11,6 +11,7 @@ from rove.cli.app import App, current
 from rove.cli.command import argument, command, option, switch
 from rove.cli.diff_text import job_lines
 from rove.cli.explain import failed_groups
+from rove.cli.job_validate import shown_in_file
 from rove.cli.jobfile import Given, jobfile_options, read_job, warn
 from rove.cli.output import emit, short, stamp, table, title
 from rove.sdk.request import request
@@ -54,7 +55,8 @@ def plan(
     app = current()
     file = read_job(app, path, Given(as_json, variables, var_files, strict != "false"))
     warn(file.warnings)
-    answer = ask(app, file.api, why_not)
+    with shown_in_file(file):
+        answer = ask(app, file.api, why_not)
     if not emit(answer, json_output, template):
         _show(answer, path, with_diff != "false", verbose)
         if why_not:

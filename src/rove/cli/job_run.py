@@ -10,6 +10,7 @@ import click
 
 from rove.cli.app import App, current
 from rove.cli.command import argument, command, option, switch
+from rove.cli.job_validate import shown_in_file
 from rove.cli.jobfile import Given, JobFile, jobfile_options, read_job, warn
 from rove.errors import RoveError
 
@@ -50,15 +51,16 @@ def run(
         click.echo(json.dumps({"Job": job}, indent=4, ensure_ascii=False))
         return
     warn(file.warnings)
-    reply = app.client().jobs.register(
-        job,
-        submission=file.submission,
-        check_index=check_index,
-        preserve_counts=preserve_counts,
-        preserve_resources=preserve_resources,
-        policy_override=policy_override,
-        eval_priority=eval_priority or 0,
-    )
+    with shown_in_file(file):
+        reply = app.client().jobs.register(
+            job,
+            submission=file.submission,
+            check_index=check_index,
+            preserve_counts=preserve_counts,
+            preserve_resources=preserve_resources,
+            policy_override=policy_override,
+            eval_priority=eval_priority or 0,
+        )
     warn(reply.get("Warnings"))
     app.in_namespace(str(job.get("Namespace") or app.settings().namespace or "default"))
     if open_page:

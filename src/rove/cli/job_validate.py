@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,8 @@ from rove.errors import BadRequestError, RoveError, UnavailableError
 Json = dict[str, Any]
 
 ASK_TIMEOUT_S = 5.0
+REFUSALS = (400, 500)
+"""Nomad answers 500 where a job is invalid."""
 
 
 @command()
@@ -65,6 +69,17 @@ def local_check(file: JobFile) -> list[str]:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise BadRequestError("job.invalid", f'job "{file.api.get("ID")}" is not valid: {count}', text)
     return [str(problem) for problem in jobspec.warnings(job)]
+
+
+@contextmanager
+def shown_in_file(file: JobFile) -> Iterator[None]:
+    """Where the servers refuse a job that this machine finds wrong too, say it with places in the file."""
+    try:
+        yield
+    except RoveError as error:
+        if file.parsed is not None and error.status in REFUSALS:
+            local_check(file)
+        raise
 
 
 def _ask(app: App, job: Json) -> Json | None:

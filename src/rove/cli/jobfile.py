@@ -60,16 +60,17 @@ def jobfile_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def read_job(app: App, path: str, given: Given) -> JobFile:
     """Read and parse a job file; `-` is standard input. Raises RoveError that shows where it is wrong."""
     source = read_text(app, path)
-    if given.as_json or (path.endswith(".json") and source.lstrip().startswith("{")):
+    if given.as_json or (path.endswith(".json") and _is_api_form(source)):
         return _from_json(path, source)
     variables = dict(_pair(text) for text in given.variables)
     var_files = [(name, read_text(app, name)) for name in given.var_files]
+    from rove.cli.local_files import LocalFiles
     from rove.jobspec import parse_job
 
     name = "standard input" if path == "-" else path
     parsed = parse_job(
         source, filename=name, variables=variables, var_files=var_files, env=_environment(app.environ),
-        strict=given.strict,
+        strict=given.strict, files=LocalFiles(Path() if path == "-" else Path(path).parent),
     )  # fmt: skip
     return JobFile(
         api=dict(parsed.api),
@@ -102,8 +103,9 @@ def read_text(app: App, path: str) -> str:
         return _limited(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
         raise BadRequestError(
-            "cli.not_utf8", f"{path} was not read", f"line {line} holds bytes that are not UTF-8",
+            "cli.not_utf8", f"{path} was not read", f"{path}:{line}:{column}: this byte is not UTF-8",
             "save the file as UTF-8",
         ) from None  # fmt: skip
 
@@ -130,6 +132,17 @@ def _from_json(path: str, source: str) -> JobFile:
             "print one with `rove job inspect JOB` or `rove job run -output FILE`",
         )  # fmt: skip
     return JobFile(api=job, source=source, submission=_submission(source, "json", {}, []))
+
+
+def _is_api_form(source: str) -> bool:
+    """Whether JSON holds a job as the API has it, rather than a job file in its JSON form."""
+    if not source.lstrip().startswith("{"):
+        return False
+    try:
+        value = json.loads(source)
+    except (ValueError, RecursionError):
+        return False  # the parser of job files shows where it is broken
+    return isinstance(value, dict) and ("job" not in value or "ID" in value or "Job" in value)
 
 
 def _submission(source: str, form: str, variables: Mapping[str, str], var_files: Sequence[tuple[str, str]]) -> Json:

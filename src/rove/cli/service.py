@@ -37,18 +37,28 @@ def list_(as_json: bool, template: str | None) -> None:
 @option("--filter", "filter_text", default="", help="Filter expression.")
 @option("--per-page", type=int, default=0, help="Instances a page.")
 @option("--page-token", default="", help="Where the page begins.")
+@switch("--all", "Show also those whose checks do not pass.")
 @switch("--verbose", "Print whole ids.")
 def info(
-    name: str, as_json: bool, template: str | None, filter_text: str, per_page: int, page_token: str, verbose: bool
+    name: str,
+    as_json: bool,
+    template: str | None,
+    filter_text: str,
+    per_page: int,
+    page_token: str,
+    all: bool,
+    verbose: bool,
 ) -> None:
-    """Show the instances of a service."""
+    """Show the instances of a service: those that are handed out, which are the ones whose checks pass."""
     params = {"filter": filter_text, "per_page": per_page or None, "next_token": page_token}
+    if all:
+        params["health"] = "any"
     reply = current().client().get("service", name, params=params)
     found: list[Json] = reply.value or []
     if emit(found, as_json, template):
         return
-    rows = [_row(each, verbose) for each in found]
-    header = ["Job ID", "Address", "Tags", "Node ID", "Alloc ID"]
+    rows = [[*_row(each, verbose), *([each.get("Health")] if all else [])] for each in found]
+    header = ["Job ID", "Address", "Tags", "Node ID", "Alloc ID", *(["Health"] if all else [])]
     header = ["ID", *header] if verbose else header
     click.echo(table(header, rows) if rows else f'No instances of "{name}"')
     if reply.next_token:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from rove.client.allocrunner import directory
+from rove.client.allocrunner.core import shares_port
 from rove.client.allocrunner.loop import AllocRecord, AllocRunner
 from rove.client.allocrunner.offering import Discovery
 from rove.client.checks.probes import Prober
@@ -54,6 +55,9 @@ from rove.structs.node import Eligibility, Node, NodeEvent, NodeStatus, computed
 SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "ACCESS_KEY", "PRIVATE_KEY")
 """Variables of the agent whose name holds one of these are not handed to tasks."""
 OWN_PREFIXES = ("ROVE_", "NOMAD_", "VAULT_", "CONSUL_")
+
+STOP_GRACE_S = 30.0
+"""How much longer than the longest kill_timeout an agent that ends its tasks waits for them."""
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +145,13 @@ class Client:
         if drain or self.settings.destroy_on_shutdown:
             for runner in self.runners.values():
                 runner.stop(skip_delay=not drain)
-            await asyncio.gather(*(runner.ended.wait() for runner in self.runners.values()))
-            await self.reporter.flush()
+            try:
+                async with asyncio.timeout(self.settings.max_kill_timeout_s + STOP_GRACE_S):
+                    await asyncio.gather(*(runner.ended.wait() for runner in self.runners.values()))
+                    await self.reporter.flush()
+            except TimeoutError:
+                running = sorted(alloc_id for alloc_id, runner in self.runners.items() if not runner.ended.is_set())
+                log.error("these allocations did not end in time: %s", ", ".join(running) or "none, but not reported")
         if self.settings.destroy_on_shutdown:
             await asyncio.gather(*(self.remove(alloc_id) for alloc_id in list(self.runners)))
         self._leaving = True
@@ -298,8 +307,9 @@ class Client:
     def _run(self, alloc: Allocation, record: AllocRecord | None) -> None:
         before = [alloc.previous_allocation, *alloc.preempted_allocations]
         ending = [
-            self.runners[alloc_id] for alloc_id in before
-            if alloc_id in self.runners and self.runners[alloc_id].alloc.is_terminal
+            other for alloc_id, other in self.runners.items()
+            if other.alloc.is_terminal and not other.ended.is_set()
+            and (alloc_id in before or shares_port(alloc, other.alloc))
         ]  # fmt: skip
         previous = self.runners.get(alloc.previous_allocation)
         try:

@@ -92,11 +92,11 @@ class CpuMeter:
 def cpu_shares(before: Any, after: Any) -> dict[str, float]:
     """What one CPU did between two readings of its times, in percent."""
     spent = {name: max(0.0, getattr(after, name) - getattr(before, name)) for name in after._fields}
-    for part, whole in (("guest", "user"), ("guest_nice", "nice")):  # the kernel counts guests twice
-        spent[whole] = max(0.0, spent.get(whole, 0.0) - spent.pop(part, 0.0))
+    for part in ("guest", "guest_nice"):  # the kernel has counted them as user and nice already
+        spent.pop(part, None)
     total = sum(spent.values())
     idle = 100.0 * (spent.get("idle", 0.0) + spent.get("iowait", 0.0)) / total if total else 100.0
-    user = 100.0 * (spent["user"] + spent["nice"]) / total if total else 0.0
+    user = 100.0 * (spent.get("user", 0.0) + spent.get("nice", 0.0)) / total if total else 0.0
     system = 100.0 * spent.get("system", 0.0) / total if total else 0.0
     return {"User": user, "System": system, "Idle": idle, "TotalPercent": 100.0 - idle}
 

@@ -20,6 +20,13 @@ from .schema import JOB, Attr, Body, Kind
 DEPTH_MAX = 200
 """Nesting of free-form values; far above any real job, far below the interpreter's stack."""
 
+OBJECTS_MAX = 300_000
+"""Objects and lists in one job, at whatever depth."""
+VALUES_MAX = 1_000_000
+"""Values in one job, at whatever depth."""
+GROUPS_MAX = 10_000
+TASKS_MAX = 20_000
+
 Reader = Callable[[Any, str], Any]
 
 
@@ -37,12 +44,33 @@ def decode_api_job(raw: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
             raise BadRequestError("job.json", "the job is not JSON", why=_reason(error)) from None
     if not isinstance(value, dict):
         raise _wrong("", "an object", value)
+    _check_size(value)
     if len(value) <= 16 and "ID" not in value:
         wrapped = next((item for key, item in value.items() if key.lower() == "job"), None)
         if isinstance(wrapped, dict):
             value = wrapped
     job: dict[str, Any] = _job_reader()(value, "")
+    groups = job.get("TaskGroups") or ()
+    if len(groups) > GROUPS_MAX or sum(len(each.get("Tasks") or ()) for each in groups if each) > TASKS_MAX:
+        raise BadRequestError("job.too_large", f"a job may have {GROUPS_MAX} groups and {TASKS_MAX} tasks")
     return job
+
+
+def _check_size(value: dict[str, Any]) -> None:
+    """Refuse what would take minutes and gigabytes to turn into a job. Raises BadRequestError."""
+    objects = values = 0
+    stack: list[Any] = [value]
+    while stack:
+        top = stack.pop()
+        objects += 1
+        values += len(top)
+        if objects > OBJECTS_MAX or values > VALUES_MAX:
+            raise BadRequestError(
+                "job.too_large", "the job is too large",
+                f"it has more than {OBJECTS_MAX} objects and lists, or more than {VALUES_MAX} values",
+                "make several jobs of it",
+            )  # fmt: skip
+        stack.extend([each for each in (top.values() if type(top) is dict else top) if type(each) in (dict, list)])
 
 
 def job_to_api(job: Job) -> dict[str, Any]:

@@ -46,15 +46,17 @@ class Nest:
     """A block inside a block.
 
     many: it may be repeated and its API form is a list. keyed: a map by label. label: API key that takes the
-    label ("" for none, then labels are refused); optional: the label may be left out.
+    label ("" for none, then labels are refused); optional: the label may be left out. quiet: Rove's own, so the
+    API form does not have the key while the block is not there.
     """
 
-    __slots__ = ("body", "key", "keyed", "label", "many", "optional")
+    __slots__ = ("body", "key", "keyed", "label", "many", "optional", "quiet")
 
     def __init__(
         self, key: str, body: Body, *, many: bool = False, keyed: bool = False, label: str = "",
-        optional: bool = False,
+        optional: bool = False, quiet: bool = False,
     ) -> None:  # fmt: skip
+        self.quiet = quiet
         self.key = key
         self.body = body
         self.many = many
@@ -77,7 +79,7 @@ class Body:
         self.blocks = blocks or {}
         self.required = tuple(word for word, attr in attrs.items() if attr.required)
         self.known = (*self.attrs, *self.blocks)
-        keys = [attr.key for attr in self.attrs.values()] + [nest.key for nest in self.blocks.values()]
+        keys = [attr.key for attr in self.attrs.values()] + [nest.key for nest in self.blocks.values() if not nest.quiet]
         labels = [nest.label for nest in self.blocks.values() if nest.label and nest.key == ""]
         self.blank: dict[str, Any] = {} if sparse else dict.fromkeys(key for key in (*also, *keys, *labels) if key)
 
@@ -167,7 +169,7 @@ UPDATE = Body(
         "healthy_deadline": _time(), "progress_deadline": _time(), "auto_revert": _bool(),
         "auto_promote": _bool(), "canary": _int(),
     },
-    {"gate": Nest("Gates", GATE, many=True, label="Name")},
+    {"gate": Nest("Gates", GATE, many=True, label="Name", quiet=True)},
 )  # fmt: skip
 MIGRATE = Body(
     "migrate",

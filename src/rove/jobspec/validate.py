@@ -30,6 +30,7 @@ from .rules import (
     spread_problems,
     word,
 )
+from .validate_gates import gate_problems
 from .validate_network import network_problems, volume_problems
 from .validate_service import services_problems
 from .validate_task import task_problems
@@ -76,7 +77,9 @@ def _problems(job: Job, drivers: Collection[str] | None) -> Problems:
                 break
             task_problems(job, group, task, join(path, f'task "{task.name}"'), known, found)
         if len(found) > PROBLEMS_MAX:
-            return [*found[:PROBLEMS_MAX], Problem("", f"there are more problems than these {PROBLEMS_MAX}")]
+            break
+    if len(found) > PROBLEMS_MAX:
+        return [*found[:PROBLEMS_MAX], Problem("", f"there are more problems than these {PROBLEMS_MAX}")]
     return found
 
 
@@ -302,6 +305,7 @@ def _update(job: Job, group: TaskGroup, path: str, found: Problems) -> None:
     if update.stagger <= 0:
         found.append(Problem(join(path, "stagger"), "stagger must be above 0"))
     _update_times(update, path, found)
+    gate_problems(group, update, path, found)
 
 
 def _update_times(update: UpdateStrategy, path: str, found: Problems) -> None:

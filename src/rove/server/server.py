@@ -14,10 +14,11 @@ from rove import SPOKEN_VERSION
 from rove.engine import Engine, Leadership
 from rove.errors import BadRequestError, NotFoundError
 from rove.ports import Clock, Ids
+from rove.ports.fetch import fetch as http_fetch
 from rove.ports.transport import Pipe, Stream
 from rove.server.collection import core as collection
 from rove.server.collection.loop import Collection
-from rove.server.deployments import DeploymentChanged, Deployments, DeploymentVerbs
+from rove.server.deployments import Asking, DeploymentChanged, Deployments, DeploymentVerbs, Fetch
 from rove.server.drain import Drains
 from rove.server.evaluations.loop import Evaluations
 from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs, WhyNot
@@ -62,7 +63,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Server:
     """One server of a region."""
 
-    def __init__(self, settings: ServerSettings, engine: Engine, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, settings: ServerSettings, engine: Engine, clock: Clock, ids: Ids, *, fetch: Fetch = http_fetch
+    ) -> None:
         self.settings = settings
         self.region = settings.region
         self.name = settings.name
@@ -83,8 +86,8 @@ class Server:
         )
         self.evaluations = Evaluations(self.store, clock, ids, self._threads, workers=workers)
         self.jobs = Jobs(self.store, clock, ids, self._threads)
-        self.deployments = Deployments(self.store, clock, ids)
-        self._deployment_verbs = DeploymentVerbs(self.store, clock, ids)
+        self.deployments = Deployments(self.store, clock, ids, Asking(fetch, self.nodes.open))
+        self._deployment_verbs = DeploymentVerbs(self.store, clock, ids, self.nodes)
         self.drains = Drains(self.store, self.nodes, clock, ids)
         self.periodics = Periodics(self.store, clock, ids)
         self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
@@ -291,9 +294,9 @@ class Server:
         """Say by hand which allocations of a deployment are healthy."""
         return await self._deployment_verbs.set_health(deployment_id, healthy, unhealthy)
 
-    def explain_deployment(self, deployment_id: str) -> DeploymentWaits:
+    async def explain_deployment(self, deployment_id: str) -> DeploymentWaits:
         """What a deployment waits for, and until when."""
-        return self._deployment_verbs.explain(deployment_id)
+        return await self._deployment_verbs.explain(deployment_id)
 
     # -- nodes
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from rove.engine.memory import MemoryEngine
-from rove.ports.transport import Router, Session, memory_pipes
+from rove.ports.transport import Router, Session, Stream, memory_pipes
 from rove.server.jobs import JobRegistered
 from rove.server.server import Server, ServerSettings
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate, Desired, TaskState, TaskStatus
@@ -30,14 +30,18 @@ from rove.structs.base import from_unix, unix_ns
 from rove.structs.deployment import Deployment
 from rove.structs.job import Job
 from rove.structs.messages import (
+    AllocRequest,
     AllocsChanged,
     AllocUpdates,
     Empty,
+    ExecOutput,
+    ExecRequest,
     Heartbeat,
     HeartbeatReply,
     Kind,
     RegisterReply,
     RegisterRequest,
+    Stats,
     job_ref,
 )
 from rove.structs.node import Node
@@ -71,6 +75,13 @@ class Script:
 
 
 Behaviour = Callable[[Allocation], Script]
+Commands = Callable[[Allocation, ExecRequest], tuple[int, str]]
+Outside = Callable[[str], Awaitable[tuple[int, bytes]]]
+
+
+async def nobody(url: str) -> tuple[int, bytes]:
+    """There is nothing outside."""
+    raise OSError(f"nobody answers at {url}")
 
 
 class Cluster:
@@ -81,6 +92,12 @@ class Cluster:
         self.engine = MemoryEngine()
         self.ids = SeededIds(seed)
         self.settings = ServerSettings(**{"workers": 2, **settings})
+        self.commands: Commands = lambda alloc, request: (127, "there is no such command")
+        """What commands beside a task do: exit code and output."""
+        self.checks: Callable[[Allocation], dict[str, Any]] = lambda alloc: {}
+        """What nodes say of an allocation's checks, as the HTTP API shows it."""
+        self.outside: Outside = nobody
+        """Answers what the server asks of the outside (gates): URL -> (status, body)."""
         self.server = self._new_server()
         self.nodes: dict[str, SimulatedNode] = {}
         self.behaviour: Behaviour = lambda alloc: Script()
@@ -89,7 +106,10 @@ class Cluster:
         self._news = asyncio.Event()
 
     def _new_server(self) -> Server:
-        return Server(self.settings, self.engine, self.clock, self.ids)
+        return Server(self.settings, self.engine, self.clock, self.ids, fetch=self._fetch)
+
+    async def _fetch(self, url: str) -> tuple[int, bytes]:
+        return await self.outside(url)
 
     async def __aenter__(self) -> Self:
         await self._start_server()
@@ -225,6 +245,8 @@ class SimulatedNode:
         self._tasks: set[asyncio.Task[None]] = set()
         self._router = Router()
         self._router.on(Kind.ALLOCS_CHANGED, AllocsChanged, self._changed)
+        self._router.on(Kind.ALLOC_CHECKS, AllocRequest, self._checks)
+        self._router.on_stream(Kind.ALLOC_EXEC, ExecRequest, self._exec)
 
     async def connect(self) -> None:
         """Connect and register."""
@@ -275,6 +297,14 @@ class SimulatedNode:
         for alloc_id in message.gone:
             self._plays.pop(alloc_id, None)
         return Empty()
+
+    async def _checks(self, session: Session, request: AllocRequest) -> Stats:
+        return Stats(body=self._cluster.checks(self._plays[request.alloc_id].alloc))
+
+    async def _exec(self, session: Session, request: ExecRequest, stream: Stream) -> None:
+        code, output = self._cluster.commands(self._plays[request.alloc_id].alloc, request)
+        await stream.send(msgspec.msgpack.encode(ExecOutput(stdout=output.encode())))
+        await stream.send(msgspec.msgpack.encode(ExecOutput(exited=True, exit_code=code)))
 
     def script_of(self, alloc: Allocation) -> Script:
         """How an allocation behaves here."""

@@ -66,7 +66,8 @@ class FakeFleet:
         return FakeFleet(
             self.ids, self.ready.copy(), self.cpu, self.memory, self.disk, self.used_cpu.copy(),
             self.used_memory.copy(), self.used_disk.copy(), self.alloc_count.copy(),
-            self.max_allocs, self.class_of, self.classes, self.class_example, self.datacenter_of, self.datacenters, self.pool_of, self.pools, self.rows,
+            self.max_allocs, self.class_of, self.classes, self.class_example, self.datacenter_of,
+            self.datacenters, self.pool_of, self.pools, self.rows,
         )  # fmt: skip
 
 
@@ -158,6 +159,10 @@ class FakeView:
     def allocs_of_job(self, namespace: str, job_id: str) -> Iterable[Allocation]:
         """Every allocation of the job."""
         return tuple(self._of_job.get((namespace, job_id), ()))
+
+    def alloc(self, alloc_id: str) -> Allocation | None:
+        """An allocation by id."""
+        return self.allocs.get(alloc_id)
 
     def allocs_of_node(self, node_id: str) -> Iterable[Allocation]:
         """Every allocation on the node that is not client-terminal."""

@@ -93,6 +93,8 @@ class FakeServer:
         self.events: list[Any] = []
         self.services: dict[str, ServiceRegistration] = {}
         self.service_messages: list[ServicesUpdate] = []
+        self.answers_services = asyncio.Event()
+        self.answers_services.set()
         self.allocs: dict[str, Allocation] = {}
         self.ttl_s = 60.0
         self.forgets_node = False
@@ -149,6 +151,7 @@ class FakeServer:
         for service_id in message.gone:
             self.services.pop(service_id, None)
         self.services.update({registration.id: registration for registration in message.put})
+        await self.answers_services.wait()
         return Empty()
 
     async def send(self, *allocs: Allocation, full: bool = False, gone: tuple[str, ...] = ()) -> None:

@@ -108,24 +108,33 @@ class SimNode:
         self._reports: list[AllocUpdate] = []
         self._wake = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._talking: list[asyncio.Task[None]] = []
+        self._is_silent = False
         self._sequence = 0
 
     def start(self) -> None:
         """Come to life (again)."""
-        if self._running is None:
+        if self._is_silent and self._running is not None:
+            self._running.cancel()
+            self._running = None
+        self._is_silent = False
+        if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._run())
+            self.fleet.tasks.add(self._running)
+            self._running.add_done_callback(self.fleet.tasks.discard)
 
     def vanish(self, *, close: bool = False) -> None:
         """Fall silent like a machine that lost its power: nothing more is said, what ran is gone.
 
         close: the connection is closed as well, as when only the agent dies.
         """
-        if self._running is not None:
+        self._is_silent = True
+        for task in self._talking:
+            task.cancel()
+        self.session = None
+        if close and self._running is not None:
             self._running.cancel()
             self._running = None
-        session, self.session = self.session, None
-        if session is not None and not close:
-            self.fleet.silent.append(session)  # kept open, and never read again
         self.allocs.clear()
         self._reports.clear()
 
@@ -140,7 +149,7 @@ class SimNode:
         return sum(1 for status in self.allocs.values() if status is AllocStatus.RUNNING)
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_silent:
             try:
                 async with self.fleet.dials:
                     pipe = await dial(self.fleet.http, self.fleet.server)
@@ -154,21 +163,22 @@ class SimNode:
         router.on(Kind.ALLOCS_CHANGED, Assignment, self._changed)
         session = Session(pipe, router, dialled=True, peer=self.fleet.server)
         loop = asyncio.get_running_loop()
-        parts = [loop.create_task(session.run())]
+        reading = loop.create_task(session.run())
         try:
             request = RegisterRequest(node=self.node, alloc_ids=tuple(self.allocs))
             reply = await session.call(Kind.NODE_REGISTER, request, RegisterReply, 60.0)
             self.session = session
             self.fleet.registered += 1
-            parts.append(loop.create_task(self._report(session)))
-            parts.append(loop.create_task(self._beat(session, reply.heartbeat_ttl_s)))
-            await parts[0]
+            self._talking = [
+                loop.create_task(self._report(session)),
+                loop.create_task(self._beat(session, reply.heartbeat_ttl_s)),
+            ]
+            await reading
         finally:
-            for task in parts:
+            self.session = None
+            for task in (reading, *self._talking):
                 task.cancel()
-            if session not in self.fleet.silent:
-                self.session = None
-                await session.close()
+            await session.close()
 
     async def _beat(self, session: Session, ttl_s: float) -> None:
         await asyncio.sleep(random.random() * ttl_s / 3)
@@ -180,6 +190,8 @@ class SimNode:
             await asyncio.sleep((reply.heartbeat_ttl_s or ttl_s) / 3)
 
     async def _changed(self, _: Session, message: Assignment) -> Empty:
+        if self._is_silent:
+            await asyncio.Event().wait()
         for alloc in message.allocations:
             known = self.allocs.get(alloc.id)
             if alloc.desired_status is not Desired.RUN:
@@ -239,7 +251,7 @@ class Fleet:
         """Registrations, again after each loss."""
         self.reported = 0
         """Reports that the server has stored."""
-        self.silent: list[Session] = []
+        self.tasks: set[asyncio.Task[None]] = set()
         self.nodes = [SimNode(self, node) for node in nodes]
         self.http: aiohttp.ClientSession
 
@@ -250,12 +262,10 @@ class Fleet:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [node._running for node in self.nodes if node._running is not None]
-        for node in self.nodes:
-            node.vanish(close=True)
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for session in self.silent:
-            await session.close()
         await self.http.close()
 
     @property

@@ -40,6 +40,9 @@ class Script:
         self.asked = (task, command)
         return self
 
+    async def close_stdin(self) -> None:
+        pass
+
     async def output(self) -> AsyncIterator[tuple[str, bytes]]:
         yield ("stdout", self.text)
         if self.hangs:

@@ -14,7 +14,7 @@ job "for-loops" {
           [for name in keys(local.ports) : name if name != "old"],
         )
       }
-      env = { for host in local.hosts : upper(host) => length(host) }
+      env = { for host in local.hosts : upper(host) => strlen(host) }
     }
   }
 }

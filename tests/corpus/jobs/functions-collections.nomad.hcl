@@ -9,7 +9,7 @@ job "collection-functions" {
     keys     = join(",", keys({ z = 1, a = 2 }))
     values   = join(",", values({ z = "1", a = "2" }))
     found    = contains(["a"], "a")
-    position = index(["a", "b"], "b")
+    position = index(["a", "b"], 1)
     chosen   = coalesce("", "second")
     chunks   = jsonencode(chunklist([1, 2, 3], 2))
     compact  = join(",", compact(["a", "", "b"]))

@@ -30,9 +30,10 @@ CASES = [
         'cidrsubnets("10.1.0.0/16", 4, 4, 8, 4)',
         ["10.1.0.0/20", "10.1.16.0/20", "10.1.32.0/24", "10.1.48.0/20"],
     ),
-    ('index(["a", "b"], "b")', 1),
-    ("length({ a = 1 })", 1),
-    ('length("héé")', 3),
+    ('index(["a", "b"], 1)', "b"),
+    ('index(convert({ a = 1 }, map(number)), "a")', 1),
+    ('element(["a", "b"], -1)', "b"),
+    ('strlen("héé")', 3),
 ]
 
 
@@ -54,7 +55,11 @@ def test_value(hcl: Any, expression: str, value: Any) -> None:
         'uuidv5("nope", "x")',
         'bcrypt("x", 3)',
         'rsadecrypt("x", "y")',
-        'index(["a"], "z")',
+        'index(["a"], 1)',
+        'index(["a"], "a")',
+        'index({ a = 1 }, "a")',
+        "length({ a = 1 })",
+        'length("abc")',
     ],
 )
 def test_refused(hcl: Any, expression: str) -> None:

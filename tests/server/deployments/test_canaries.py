@@ -125,7 +125,7 @@ async def test_a_canary_waits_for_room_and_is_promoted_when_it_came() -> None:
         await cluster.until_status("successful")
         await cluster.register(a_restarting_version(job))
         await cluster.settle(300)
-        waits = cluster.server.explain_deployment(cluster.deployment().id)
+        waits = await cluster.server.explain_deployment(cluster.deployment().id)
         assert [wait.kind for wait in waits.waiting_for] == ["capacity"]
         assert "cpu" in waits.waiting_for[0].text
         await cluster.add_node(a_node("another"))
@@ -221,7 +221,7 @@ async def test_one_group_that_needs_a_person_holds_all_groups_and_says_so() -> N
         await cluster.settle(60)
         deployment = cluster.deployment()
         assert not any(group.promoted for group in deployment.task_groups.values())
-        waits = cluster.server.explain_deployment(deployment.id).waiting_for
+        waits = (await cluster.server.explain_deployment(deployment.id)).waiting_for
         assert {(wait.kind, wait.group) for wait in waits} == {("promotion", "api"), ("promotion", "db")}
         assert "db has no auto_promote" in next(wait.text for wait in waits if wait.group == "api")
         await cluster.server.promote_deployment(deployment.id, groups=["db"])

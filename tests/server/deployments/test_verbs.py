@@ -206,7 +206,7 @@ async def test_unknown_ids_are_not_found() -> None:
             with pytest.raises(NotFoundError):
                 await attempt
         with pytest.raises(NotFoundError):
-            cluster.server.explain_deployment(nobody)
+            await cluster.server.explain_deployment(nobody)
 
 
 @virtually

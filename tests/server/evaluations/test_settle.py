@@ -6,8 +6,9 @@ from itertools import count
 
 from rove.server.evaluations import settle
 from rove.structs.alloc import AllocMetric
+from rove.structs.deployment import Deployment
 from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
-from rove.structs.plan import Plan, SchedulerResult
+from rove.structs.plan import AllocStop, InPlaceUpdate, Placement, Plan, SchedulerResult
 
 PENDING = Evaluation(id="e", namespace="default", job_id="web", triggered_by=Trigger.JOB_REGISTER)
 FAILED = SchedulerResult(
@@ -67,3 +68,25 @@ def test_an_evaluation_that_breaks_the_scheduler_is_followed_up_later() -> None:
     assert follow_up.triggered_by is Trigger.FAILED_FOLLOW_UP
     assert follow_up.wait_until is not None
     assert follow_up.wait_until.timestamp() == 100 + 60 + 150
+
+
+def test_a_plan_that_only_changes_what_runs_is_stored_in_pieces_that_add_up() -> None:
+    stops = tuple(AllocStop(alloc_id=f"a{k}") for k in range(2_500))
+    moves = tuple(InPlaceUpdate(alloc_id=f"b{k}", job_version=1, eval_id="e") for k in range(1_200))
+    deployment = Deployment(id="d", job_id="web")
+    plan = Plan(eval_id="e", stops=stops, in_place=moves, deployment=deployment)
+    parts = settle.pieces(plan)
+    assert len(parts) == 3
+    assert tuple(stop for part in parts for stop in part.stops) == stops
+    assert tuple(move for part in parts for move in part.in_place) == moves
+    assert [part.deployment for part in parts] == [deployment, None, None]
+
+
+def test_a_plan_that_places_anything_is_stored_whole_since_its_stops_make_its_room() -> None:
+    stops = tuple(AllocStop(alloc_id=f"a{k}") for k in range(5_000))
+    plan = Plan(
+        eval_id="e",
+        stops=stops,
+        placements=(Placement(namespace="default", job_id="web", job_version=0, group="g", eval_id="e"),),
+    )
+    assert settle.pieces(plan) == [plan]

@@ -64,6 +64,25 @@ async def test_what_found_no_room_is_woken_by_its_own_class_and_by_no_other() ->
 
 
 @virtually
+async def test_room_in_a_datacenter_or_pool_that_the_job_does_not_name_wakes_it_not() -> None:
+    nodes = [a_node("n1", cpu=1000), a_node("n2", cpu=1000, datacenter="dc2"), a_node("n3", cpu=1000, node_pool="x")]
+    async with Cluster(nodes) as cluster:
+        for name, fields in (("n1", {}), ("n2", {"datacenters": ("dc2",)}), ("n3", {"node_pool": "x"})):
+            await cluster.register(a_job(f"on-{name}", cpu=900, **{"datacenters": ("dc1",), **fields}))
+        await cluster.until(lambda: all(running(cluster, f"on-n{k}") == 1 for k in (1, 2, 3)))
+        await cluster.register(a_job(cpu=500, datacenters=("dc1",)))
+        await cluster.until(lambda: blocked(cluster))
+        waiting = blocked(cluster)
+        assert sorted(waiting.class_eligibility.values()) == [False, False, True]
+        await cluster.server.deregister_job("default", "on-n2")
+        await cluster.server.deregister_job("default", "on-n3")
+        await cluster.settle(30)
+        assert blocked(cluster) == waiting
+        await cluster.server.deregister_job("default", "on-n1")
+        await cluster.until(lambda: running(cluster) == 1)
+
+
+@virtually
 async def test_a_node_of_a_class_never_seen_wakes_it_and_so_does_eligibility() -> None:
     async with Cluster([a_node("n1", cpu=1000)]) as cluster:
         await cluster.register(a_job(count=2, cpu=900))

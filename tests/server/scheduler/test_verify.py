@@ -140,3 +140,39 @@ def test_in_place_updates_of_a_purged_job_are_dropped(run: Run) -> None:
     assert plan.in_place
     assert verify(plan, view)[1]
     assert verify(plan, view.changed(gone_jobs=["web"]))[0].in_place == ()
+
+
+def test_a_name_that_somebody_has_got_meanwhile_is_not_given_again(run: Run) -> None:
+    nodes = [a_node("n1"), a_node("n2")]
+    job = a_job("web", count=3)
+    view = FakeView(nodes, [job])
+    plan = run(view, job).plan
+    taken = view.changed(allocs=[an_alloc(job, 1, node="n2")])
+    kept, whole = verify(plan, taken)
+    assert not whole
+    assert sorted(i for p in kept.placements for i in np.frombuffer(p.indexes, "<i4").tolist()) == [0, 2]
+    ended = view.changed(allocs=[an_alloc(job, 1, node="n2", client_status="failed")])
+    assert verify(plan, ended)[1], "an ended copy holds no name"
+    silent = view.changed(allocs=[an_alloc(job, 1, node="n2", client_status="unknown")])
+    assert verify(plan, silent)[1], "a stand-in has the name of the copy that it stands in for"
+
+
+def test_a_system_job_gets_no_second_copy_on_a_node(run: Run) -> None:
+    nodes = [a_node("n1"), a_node("n2")]
+    job = a_job("all", type="system")
+    view = FakeView(nodes, [job])
+    plan = run(view, job).plan
+    taken = view.changed(allocs=[an_alloc(job, 0, node="n2")])
+    kept, whole = verify(plan, taken)
+    assert not whole
+    assert [p.node_ids for p in kept.placements] == [("n1",)]
+
+
+def test_a_node_that_has_reached_its_number_of_allocations_takes_no_more(run: Run) -> None:
+    nodes = [a_node("n1", node_max_allocs=2)]
+    job, other = a_job("web", count=2), a_job("other")
+    view = FakeView(nodes, [job, other])
+    plan = run(view, job).plan
+    assert verify(plan, view)[1]
+    kept, whole = verify(plan, view.changed(allocs=[an_alloc(other, 0, node="n1")]))
+    assert not whole and not kept.placements

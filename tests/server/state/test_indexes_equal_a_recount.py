@@ -19,11 +19,13 @@ from rove.server.state import (
     Batch,
     Collect,
     DeleteNodes,
+    DeleteService,
     PromoteDeployment,
     PutDeployment,
     PutEvaluations,
     PutJob,
     PutNode,
+    PutServices,
     ReconcileSummaries,
     SetAllocHealth,
     SetJobStability,
@@ -50,6 +52,7 @@ from rove.structs.job import JobVersionTag, TaskGroupSummary
 from rove.structs.node import DrainStrategy, Eligibility, NodeStatus
 from rove.structs.plan import AllocAnnotation, AllocStop, DeploymentUpdate, InPlaceUpdate, Plan
 from rove.structs.resources import ports_of, usage_of
+from rove.structs.service import ServiceRegistration
 from rove.testing.nouns import a_deployment, a_job, a_node, a_placement, a_report, an_evaluation, an_id, resources_of
 
 JOBS = ("web", "db", "batch")
@@ -219,6 +222,25 @@ class History:
         )  # fmt: skip
         return UpdateAllocs(updates=updates)
 
+    def do_services(self) -> Transaction | None:
+        node_id = an_id(self.pick(NODES))
+        mine = [alloc for alloc in self.snapshot.all_allocs_of_node(node_id) if self.rng.random() < 0.7]
+        held = [each.id for each in self.snapshot.services_of_node(node_id)]
+        put = tuple(
+            ServiceRegistration(
+                id=f"{alloc.id}-{name}", service_name=name, alloc_id=alloc.id, port=self.rng.randrange(3),
+                health=self.rng.choice(["", "passing", "critical"]),
+            )
+            for alloc in mine[:4]
+            for name in self.rng.sample(["web", "db", "api"], 2)
+        )  # fmt: skip
+        gone = tuple(name for name in held if self.rng.random() < 0.2)
+        return PutServices(node_id=node_id, put=put, gone=gone, full=self.rng.random() < 0.3)
+
+    def do_delete_service(self) -> Transaction | None:
+        each = self.pick(self.snapshot.services())
+        return each and DeleteService(namespace=each.namespace, name=each.service_name, id=each.id)
+
     def do_transitions(self) -> Transaction | None:
         alloc = self.pick(self.snapshot.allocs())
         return alloc and SetTransitions(transitions={alloc.id: DesiredTransition(migrate=True)})
@@ -286,10 +308,27 @@ def check_recount(tables: Tables) -> None:
         assert found == [a for a in by_deployment[deployment.id] if a.job_key == deployment.job_key]
     for evaluation_id, ids in by_evaluation.items():
         assert {alloc.id for alloc in snapshot.allocs_of_evaluation(evaluation_id)} == ids
+    check_services(snapshot, allocs)
     uses = Counter((*alloc.job_key, alloc.job.create_index, alloc.job.version) for alloc in allocs if alloc.job)
     assert dict(tables.uses) == uses
     listed = {(*job.key, job.create_index, job.version) for versions in tables.versions.values() for job in versions}
     assert set(tables.specs) == listed | set(uses)
+
+
+def check_services(snapshot: Snapshot, allocs: list[Allocation]) -> None:
+    """Services belong to allocations that have not ended, on nodes that are there."""
+    live = {alloc.id: alloc for alloc in allocs if not alloc.is_client_terminal}
+    every = list(snapshot.services())
+    of_nodes = [each for node in snapshot.nodes() for each in snapshot.services_of_node(node.id)]
+    assert sorted(each.id for each in of_nodes) == sorted(each.id for each in every)
+    for each in every:
+        alloc = live[each.alloc_id]
+        node = snapshot.node(each.node_id)
+        assert node is not None
+        assert node.status not in (NodeStatus.DOWN, NodeStatus.DISCONNECTED)
+        assert (each.namespace, each.job_id, each.node_id) == (*alloc.job_key, alloc.node_id)
+        assert each in snapshot.service(each.namespace, each.service_name)
+        assert each in snapshot.services_of_job(*alloc.job_key)
 
 
 def check_on_node(tables: Tables, node_id: str) -> None:

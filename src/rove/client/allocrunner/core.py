@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from rove.structs.alloc import AllocStatus, TaskState, TaskStatus
+from rove.structs.alloc import Allocation, AllocStatus, TaskState, TaskStatus
 from rove.structs.job import Lifecycle, Task, TaskGroup
+from rove.structs.resources import ports_of
 
 
 class Role(StrEnum):
@@ -255,6 +256,12 @@ def needs_health(group: TaskGroup, *, deployment_id: str, decided: bool, stoppin
             migrate.health_check or "checks", migrate.min_healthy_time / 1e9, migrate.healthy_deadline / 1e9
         )
     return None
+
+
+def shares_port(alloc: Allocation, other: Allocation) -> bool:
+    """True if both hold the same host port, so that one can only start when the other has let go of it."""
+    mine = {port.value for port in ports_of(alloc.allocated_resources) if not port.ignore_collision}
+    return any(port.value in mine for port in ports_of(other.allocated_resources) if not port.ignore_collision)
 
 
 def task_roles(tasks: Sequence[Task]) -> dict[str, Role]:

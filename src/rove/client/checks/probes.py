@@ -138,6 +138,7 @@ async def _grpc_probe(spec: CheckSpec) -> Result:
 async def _script_probe(spec: CheckSpec, execute: Execute) -> Result:
     session = await execute(spec.task, list(spec.command))
     try:
+        await session.close_stdin()
         kept = bytearray()
         async for _, data in session.output():
             kept += data[: max(OUTPUT_MAX - len(kept), 0)]

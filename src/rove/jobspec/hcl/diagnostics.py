@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rove.jobspec.hcl.positions import Range, clusters
+from rove.jobspec.hcl.positions import Range
 
 LINE_SHOWN_MAX = 160
 
@@ -47,7 +47,7 @@ class Diagnostic:
             return f"{mark}{self.message}"
         start = self.range.start
         head = f"{self.range.filename}:{start.line}:{start.column}: {mark}{self.message}"
-        line, before = _shown(self.source_line, start.column)
+        line, before = _shown(self.range)
         pad = "".join("\t" if char == "\t" else " " for char in before)
         number = str(start.line)
         return f"{head}\n {number} | {line}\n {' ' * len(number)} | {pad}^"
@@ -81,19 +81,19 @@ def render(diagnostics: Iterable[Diagnostic]) -> str:
     return "\n".join(each.render() for each in diagnostics)
 
 
-def _shown(line: str, column: int) -> tuple[str, str]:
+def _shown(where: Range) -> tuple[str, str]:
     """The part of a line worth showing, and what stands before the caret in it. Control characters become dots."""
-    line = "".join(char if char == "\t" or char.isprintable() else "·" for char in line)
-    at, seen = 0, 1
-    if line.isascii():
-        at = min(column - 1, len(line))
-    else:
-        while at < len(line) and seen < column:
-            at += 1
-            seen = 1 + clusters(line[:at])
-    if len(line) <= LINE_SHOWN_MAX:
-        return line, line[:at]
-    start = max(0, at - LINE_SHOWN_MAX // 2)
-    cut = line[start : start + LINE_SHOWN_MAX]
-    lead = "…" if start else ""
-    return f"{lead}{cut}", f"{lead}{line[start:at]}"
+    text = where.source.text
+    begin, end = where.source.line_bounds(where.start_offset)
+    at = min(where.start_offset, end)
+    if end - begin <= LINE_SHOWN_MAX:
+        return _clean(text[begin:end]), _clean(text[begin:at])
+    start = max(begin, at - LINE_SHOWN_MAX // 2)
+    lead = "…" if start > begin else ""
+    return f"{lead}{_clean(text[start : start + LINE_SHOWN_MAX][: end - start])}", f"{lead}{_clean(text[start:at])}"
+
+
+def _clean(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char == "\t" or char.isprintable() else "·" for char in text)

@@ -5,8 +5,8 @@ Each limit turns a hostile input into a positioned error instead of a hang, a fu
 
 SOURCE_BYTES_MAX = 4 * 1024 * 1024
 NESTING_MAX = 60  # brackets, blocks and templates inside each other
-PARTS_MAX = 200_000  # terms, arguments, blocks and interpolations in one file
-SOURCE_BLOCKS_MAX = 50_000  # blocks in one file
+PARTS_MAX = 100_000  # terms, arguments, blocks and interpolations in one file
+SOURCE_BLOCKS_MAX = 25_000  # blocks in one file
 JSON_VALUES_MAX = 100_000  # values in one JSON file
 OPERATORS_MAX = 100  # binary operators or chained conditionals in one expression, without brackets
 TRAVERSAL_MAX = 60  # accesses in one traversal
@@ -20,7 +20,7 @@ TOTAL_MAX = 32 * 1024 * 1024  # weight of everything that evaluation of one file
 BLOCKS_MAX = 20_000  # blocks that `dynamic` makes in one file
 RANGE_MAX = 1024  # elements `range` gives, as in cty
 FORMAT_WIDTH_MAX = 1024  # width or precision in a format verb
-NUMBER_EXPONENT_MAX = 4_000  # decimal exponent of a number literal
+NUMBER_EXPONENT_MAX = 1_000  # decimal exponent of a number literal
 NUMBER_DIGITS_MAX = 4_000  # digits of a number literal
 NAMES_COMPARED_MAX = 200  # among more names none is looked for that is like a mistyped one
 FRACTION_BITS = 512  # of a number with a fraction

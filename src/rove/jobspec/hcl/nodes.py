@@ -190,9 +190,11 @@ class Splat(Node):
 
 def _as_list(made: list[Value], origin: Any, node: Splat) -> Value:
     from rove.jobspec.hcl.convert import ConvertError, settle
-    from rove.jobspec.hcl.types import ANY, ListOf
+    from rove.jobspec.hcl.types import ANY, PRIMITIVES, ListOf
 
     if not made:
+        if isinstance(node.each, Relative) and origin.element in PRIMITIVES:
+            raise node.fail("No such attribute", f"a {origin.element} has no attributes and no elements")
         return ListOf((), origin.element if node.each is node.item else ANY)
     try:
         element, made = settle(made, ANY)

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
+FAR_OUT = 4000
+"""From this many characters on, columns count characters, not what people see as one."""
+
+
 class Position(NamedTuple):
     """A place in a file. line and column count from 1 (columns in what people see as characters), byte from 0."""
 
@@ -46,7 +50,8 @@ class Source:
         start = starts[line - 1]
         if self._ascii:
             return Position(line, offset - start + 1, offset + self.bytes_before)
-        column = 1 + clusters(self.text[start:offset])
+        # Far out in a line nobody counts with the eye, and counting what they would see takes long.
+        column = 1 + (clusters(self.text[start:offset]) if offset - start <= FAR_OUT else offset - start)
         return Position(line, column, self.bytes_before + len(self.text[:offset].encode("utf-8", "surrogatepass")))
 
     def line_of(self, offset: int) -> int:
@@ -60,6 +65,16 @@ class Source:
             return ""
         end = starts[line] if line < len(starts) else len(self.text)
         return self.text[starts[line - 1] : end].rstrip("\r\n")
+
+    def line_bounds(self, offset: int) -> tuple[int, int]:
+        """Where the line that holds `offset` begins and ends, without its line end."""
+        starts = self._line_starts()
+        line = bisect_right(starts, offset)
+        begin = starts[line - 1]
+        end = starts[line] if line < len(starts) else len(self.text)
+        while end > begin and self.text[end - 1] in "\r\n":
+            end -= 1
+        return begin, end
 
     @property
     def lines(self) -> int:

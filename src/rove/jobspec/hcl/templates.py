@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple, NoReturn
 
 from rove.jobspec.hcl import limits
-from rove.jobspec.hcl.expressions import ExpressionParser, SyntaxFault
+from rove.jobspec.hcl.expressions import EndlessFault, ExpressionParser, SyntaxFault
 from rove.jobspec.hcl.lexer import ESCAPE, GO_SPACE, HEREDOC_ESCAPE, HEREDOC_TEXT, QUOTED_TEXT, TOKEN_IN_BRACKETS
 from rove.jobspec.hcl.nodes import Conditional, For, Join, Literal, Node, Template, Wrapped, normal
 from rove.jobspec.hcl.positions import Source, clusters
@@ -162,7 +162,7 @@ class TemplateParser(ExpressionParser):
 
     def _heredoc_not_closed(self, opened: int, body: int, marker: str) -> NoReturn:
         detail = f'a line with only "{marker}" must follow, and end like any line'
-        raise SyntaxFault(self.at(opened, body - 1, "Heredoc is never closed", detail))
+        raise EndlessFault(self.at(opened, body - 1, "Heredoc is never closed", detail))
 
     def _unescape(self, raw: str, position: int) -> str:
         if "\\" not in raw and "{" not in raw:

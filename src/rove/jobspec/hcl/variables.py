@@ -323,40 +323,61 @@ def _order(definitions: dict[str, Attribute], evaluator: Evaluator, values: dict
     """Names so that each comes after those it needs. Those in a circle are reported and get no value."""
     needs = {name: _needs(attribute.expr, definitions) for name, attribute in definitions.items()}
     order: list[str] = []
-    state: dict[str, int] = {}  # 1: being looked at, 2: done
+    done: set[str] = set()
     for root in definitions:
-        if root in state:
+        if root in done:
             continue
-        state[root] = 1
-        path = [(root, iter(needs[root]))]
+        path = [root]
+        places = {root: 0}
+        rest = [iter(needs[root])]
+        back = [1]  # for each name of the path: the earliest place that it leads back to, beyond its own if none
         while path:
-            name, rest = path[-1]
-            following = next(rest, None)
+            following = next(rest[-1], None)
             if following is None:
-                path.pop()
-                state[name] = 2
-                if name not in values:
+                at = len(path) - 1
+                name = path.pop()
+                rest.pop()
+                done.add(name)
+                del places[name]
+                earliest = back.pop()
+                if earliest > at:
                     order.append(name)
-            elif following not in state:
-                state[following] = 1
-                path.append((following, iter(needs[following])))
-            elif state[following] == 1:
-                circle = [each for each, _ in path]
-                circle = circle[circle.index(following) :]
-                if following not in values:
-                    shown = " -> ".join(f"local.{each}" for each in [*circle[:10], following])
-                    place = definitions[following].name_range
-                    evaluator.diagnostics.append(error("Local values in a circle", shown, place))
-                values.update(dict.fromkeys(circle, POISONED))
+                else:
+                    values[name] = POISONED
+                    if at:
+                        back[-1] = min(back[-1], earliest)
+            elif following in places:
+                at = places[following]
+                if at < back[-1]:
+                    _report_circle(path[at:][:10], following, definitions, evaluator)
+                    back[-1] = at
+            elif following not in done:
+                places[following] = len(path)
+                path.append(following)
+                rest.append(iter(needs[following]))
+                back.append(len(path))
     return order
 
 
+def _report_circle(
+    circle: list[str], closed_by: str, definitions: dict[str, Attribute], evaluator: Evaluator
+) -> None:
+    shown = " -> ".join(f"local.{each}" for each in [*circle, closed_by])
+    place = definitions[closed_by].name_range
+    if not any(each.range == place for each in evaluator.diagnostics[-limits.ERRORS_MAX :]):
+        evaluator.report(
+            place.source, EvalError("Local values in a circle", shown, place.start_offset, place.end_offset)
+        )
+
+
 def _needs(node: Node, definitions: dict[str, Attribute]) -> list[str]:
+    """The local values that an expression refers to. All of them at once are itself too: a circle."""
     needed: dict[str, None] = {}
     for used in names_used(node):
         if used.root == "local":
             key = used.steps[0][1] if used.steps else None
-            for name in [key] if key is not None else definitions:
-                if name in definitions:
-                    needed[name] = None
+            if key is None:
+                return [name for name, each in definitions.items() if each.expr is node]
+            if key in definitions:
+                needed[key] = None
     return list(needed)

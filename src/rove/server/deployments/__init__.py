@@ -3,7 +3,8 @@
 `core` decides, `waits` explains, `loop` watches every running deployment, `verbs` are what people ask for.
 """
 
+from .asking import Asking, Fetch
 from .loop import Deployments
 from .verbs import DeploymentChanged, DeploymentVerbs
 
-__all__ = ["DeploymentChanged", "DeploymentVerbs", "Deployments"]
+__all__ = ["Asking", "DeploymentChanged", "DeploymentVerbs", "Deployments", "Fetch"]

@@ -16,6 +16,9 @@ from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatu
 from rove.structs.evaluation import Evaluation, Trigger
 from rove.structs.job import Job
 
+from . import gates
+from .gates import Question
+
 PAUSED = "the roll-out is paused"
 FAILED_BY_PERSON = "the roll-out was ended as failed by a person"
 
@@ -26,7 +29,7 @@ class Decision:
 
     status: the end it comes to, with `description`. reschedule: ids of allocations that the scheduler may
     replace. promote: groups whose canaries take over. revert: the job to register instead. wake_at: seconds
-    since the epoch at which to look again even if nothing changes.
+    since the epoch at which to look again even if nothing changes. ask: gates to be asked now.
     """
 
     status: DeploymentStatus | None = None
@@ -36,6 +39,7 @@ class Decision:
     revert: Job | None = None
     reverted_version: int | None = None
     wake_at: float | None = None
+    ask: tuple[Question, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -62,10 +66,17 @@ def decide(
     late = next((name for name, group in deployment.task_groups.items() if is_late(group, mine, name, now)), None)
     if late is not None:
         return failed(deployment, job, stable, f'group "{late}" made no progress within its progress deadline')
+    refusals = (gates.refused(job, name, group) for name, group in unpromoted(deployment).items())
+    refusal = next(filter(None, refusals), "")
+    if refusal:
+        return failed(deployment, job, stable, refusal)
+    ask, ask_at = questions(deployment, job, mine, now)
+    times = [at for at in (next_deadline(deployment, mine), ask_at) if at is not None]
     return Decision(
         reschedule=tuple(alloc.id for alloc in trouble if not alloc.desired_transition.reschedule),
-        promote=promotes_itself(deployment, mine),
-        wake_at=next_deadline(deployment, mine),
+        promote=promotes_itself(deployment, job, mine),
+        wake_at=min(times, default=None),
+        ask=ask,
     )
 
 
@@ -125,7 +136,7 @@ def healthy_canaries(group: DeploymentGroup, allocs: Iterable[Allocation], name:
     ]
 
 
-def promotes_itself(deployment: Deployment, allocs: Sequence[Allocation]) -> tuple[str, ...]:
+def promotes_itself(deployment: Deployment, job: Job | None, allocs: Sequence[Allocation]) -> tuple[str, ...]:
     """The groups to promote without being asked: all with canaries, once each of them may and is ready.
 
     Groups without canaries have no say. If one group with canaries waits for a person, all do: the groups of
@@ -135,10 +146,30 @@ def promotes_itself(deployment: Deployment, allocs: Sequence[Allocation]) -> tup
     if not waiting or not all(group.auto_promote for group in waiting.values()):
         return ()
     for name, group in waiting.items():
-        ready = [a for a in healthy_canaries(group, allocs, name) if a.client_status is AllocStatus.RUNNING]
-        if len(ready) < group.desired_canaries:
+        if not is_ready(group, allocs, name) or gates.closed(job, name, group):
             return ()
     return tuple(waiting)
+
+
+def is_ready(group: DeploymentGroup, allocs: Iterable[Allocation], name: str) -> bool:
+    """True if as many canaries as asked for are healthy and run."""
+    found = [a for a in healthy_canaries(group, allocs, name) if a.client_status is AllocStatus.RUNNING]
+    return len(found) >= group.desired_canaries
+
+
+def questions(
+    deployment: Deployment, job: Job | None, allocs: Sequence[Allocation], now: float
+) -> tuple[tuple[Question, ...], float | None]:
+    """The gates to ask now, of groups whose canaries are ready, and when the next one is due."""
+    found: list[Question] = []
+    times: list[float] = []
+    for name, group in unpromoted(deployment).items():
+        if not is_ready(group, allocs, name):
+            continue
+        asked, later = gates.due(job, name, group, now)
+        found += [Question(deployment.id, name, gate) for gate in asked]
+        times += [] if later is None else [later]
+    return tuple(found), min(times, default=None)
 
 
 def unpromoted(deployment: Deployment) -> dict[str, DeploymentGroup]:

@@ -20,6 +20,7 @@ from rove.server.state import (
     Batch,
     Committed,
     PromoteDeployment,
+    PutDeployment,
     PutEvaluations,
     PutJob,
     SetTransitions,
@@ -34,6 +35,8 @@ from rove.structs.evaluation import Evaluation
 from rove.structs.plan import DeploymentUpdate
 
 from . import core
+from .asking import Asking
+from .gates import Question, with_verdict
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +68,10 @@ class _Watched:
 class Deployments:
     """The loop."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: Ids, asking: Asking) -> None:
         self._store = store
+        self._asking = asking
+        self._asked: dict[tuple[str, str, str], asyncio.Task[None]] = {}
         self._clock = clock
         self._ids = ids
         self._watched: dict[str, _Watched] = {}
@@ -92,6 +97,9 @@ class Deployments:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
         self._watched.clear()
         self._jobs.clear()
         self._changed.clear()
@@ -203,6 +211,8 @@ class Deployments:
         decision = core.decide(deployment, job, allocs, stable, now)
         self._set_timer(deployment_id, watched, decision.wake_at)
         watched.suspects = {alloc.id for alloc in allocs if core.is_in_trouble(alloc)} & watched.suspects
+        for question in decision.ask:
+            self._ask(question, [alloc for alloc in allocs if alloc.is_canary])
         progress = progress_of(deployment)
         if job is None or (decision.is_empty and watched.evaluated == progress):
             return []
@@ -210,6 +220,37 @@ class Deployments:
         if decision.status is not None:
             log.info("deployment %s of job %s failed: %s", deployment.id, deployment.job_id, decision.description)
         return carried_out(head, deployment, decision, core.evaluation_for(deployment, job, self._ids.uuid(), now))
+
+    def _ask(self, question: Question, allocs: list[Allocation]) -> None:
+        """Put a gate's question, unless its answer is awaited already."""
+        key = (question.deployment_id, question.group, question.gate.name)
+        if key in self._asked:
+            return
+        canaries = [alloc for alloc in allocs if alloc.task_group == question.group and not alloc.is_terminal]
+        task = asyncio.get_running_loop().create_task(self._hear(question, canaries))
+        self._asked[key] = task
+        task.add_done_callback(lambda _: self._heard(key, task))
+
+    def _heard(self, key: tuple[str, str, str], task: asyncio.Task[None]) -> None:
+        if self._asked.get(key) is task:
+            del self._asked[key]
+
+    async def _hear(self, question: Question, canaries: list[Allocation]) -> None:
+        """Wait for a gate's answer and store it; the commit then marks the deployment."""
+        try:
+            verdict = await self._asking.ask(question.gate, canaries)
+            deployment = self._store.head().deployment(question.deployment_id)
+            if deployment is None or question.group not in core.unpromoted(deployment):
+                return
+            if deployment.status is DeploymentStatus.RUNNING:
+                heard = with_verdict(deployment, question.group, question.gate, verdict, self._clock.now())
+                await self._store.commit(PutDeployment(deployment=heard))
+        except Exception:
+            log.exception("gate %s of deployment %s could not be heard", question.gate.name, question.deployment_id)
+            await self._clock.sleep(RETRY_S)
+            self._asked.pop((question.deployment_id, question.group, question.gate.name), None)
+            if question.deployment_id in self._watched:
+                self._mark(question.deployment_id)
 
     def _of_interest(self, head: Snapshot, deployment: Deployment, watched: _Watched) -> list[Allocation]:
         wanted = set(watched.suspects)

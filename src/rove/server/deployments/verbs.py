@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
-from rove.errors import BadRequestError, NotFoundError
+from rove.errors import BadRequestError, NotFoundError, RoveError
 from rove.ports import Clock, Ids
+from rove.server.nodes.loop import Nodes
 from rove.server.state import (
     Batch,
     PutEvaluations,
@@ -17,14 +20,17 @@ from rove.server.state import (
     Transaction,
     UpdateDeployments,
 )
+from rove.structs.alloc import Allocation
 from rove.structs.deployment import Deployment, DeploymentStatus, DeploymentWaits
 from rove.structs.evaluation import Evaluation
+from rove.structs.messages import AllocRequest, Kind, Stats
 from rove.structs.plan import DeploymentUpdate
 
-from . import core
+from . import core, gates
 from .loop import carried_out, promoted
-from .waits import waits_of
+from .waits import to_ask, waits_of
 
+CHECKS_TIMEOUT_S = 2.0
 HELD = frozenset({DeploymentStatus.PAUSED, DeploymentStatus.INITIALIZING, DeploymentStatus.PENDING})
 
 
@@ -41,8 +47,9 @@ class DeploymentChanged(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentVerbs:
     """Each verb checks against the head and commits one transaction. Raises `RoveError`."""
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: Ids, nodes: Nodes) -> None:
         self._store = store
+        self._nodes = nodes
         self._clock = clock
         self._ids = ids
 
@@ -98,19 +105,28 @@ class DeploymentVerbs:
         named = ", ".join(alloc_id[:8] for alloc_id in unhealthy)
         return await self._fail(head, deployment, (part,), f"a person found allocations unhealthy: {named}")
 
-    def explain(self, deployment_id: str) -> DeploymentWaits:
-        """What a deployment waits for."""
+    async def explain(self, deployment_id: str) -> DeploymentWaits:
+        """What a deployment waits for; the nodes are asked about checks."""
         snapshot = self._store.snapshot()
         deployment = snapshot.deployment(deployment_id)
         if deployment is None:
             raise unknown(deployment_id)
-        return waits_of(
-            deployment,
-            snapshot.job(*deployment.job_key),
-            snapshot.allocs_of_deployment(deployment.id),
-            snapshot.evaluations_of_job(*deployment.job_key),
-            self._clock.now(),
-        )
+        job = snapshot.job(*deployment.job_key)
+        allocs = snapshot.allocs_of_deployment(deployment.id)
+        evaluations = snapshot.evaluations_of_job(*deployment.job_key)
+        asked = to_ask(job, allocs) if deployment.is_active else []
+        checks = await asyncio.gather(*(self._checks(alloc) for alloc in asked))
+        by_alloc = {alloc.id: found for alloc, found in zip(asked, checks, strict=True)}
+        return waits_of(deployment, job, allocs, evaluations, self._clock.now(), by_alloc)
+
+    async def _checks(self, alloc: Allocation) -> dict[str, Any]:
+        """An allocation's checks; empty if its node does not say."""
+        try:
+            request = AllocRequest(alloc_id=alloc.id)
+            answer = await self._nodes.call(alloc.node_id, Kind.ALLOC_CHECKS, request, Stats, CHECKS_TIMEOUT_S)
+        except (RoveError, OSError, msgspec.MsgspecError):
+            return {}
+        return answer.body
 
     async def _fail(
         self, head: Snapshot, deployment: Deployment, before: Iterable[Transaction], why: str
@@ -201,6 +217,18 @@ def check_promotion(head: Snapshot, deployment: Deployment, groups: Sequence[str
         ready = core.healthy_canaries(waiting[name], [alloc for alloc in canaries if alloc is not None], name)
         if len(ready) < waiting[name].desired_canaries:
             lacking.append(f'Task group "{name}" has {len(ready)}/{waiting[name].desired_canaries} healthy allocations')
+    job = head.job(*deployment.job_key)
+    shut = [
+        f'gate "{gate.name}" of group "{name}"' for name in names for gate in gates.closed(job, name, waiting[name])
+    ]
+    if shut and not lacking:
+        raise BadRequestError(
+            "deployment.gate",
+            f"not open yet: {', '.join(shut)}",
+            "canaries are promoted only when all gates of their group have answered well",
+            f"see what they said: rove deployment status {deployment.id[:8]}",
+            status=500,
+        )
     if lacking:
         raise BadRequestError(
             "deployment.unhealthy_canaries",

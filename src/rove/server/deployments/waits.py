@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rove.server.scheduler.reschedule import due, policy_of
 from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.base import unix_ns
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus, DeploymentWaits, Waiting
 from rove.structs.evaluation import EvalStatus, Evaluation
-from rove.structs.job import Job
+from rove.structs.job import Gate, Job
 
-from . import core
+from . import core, gates
 
+Checks = Mapping[str, Mapping[str, Any]]
+"""By allocation: its checks by id, as the HTTP API shows them."""
+
+OUTPUT_MAX = 200
+"""Characters of a check's output that are told."""
 NAMED_MAX = 10
 """Allocations that are named one by one."""
 
@@ -23,9 +29,14 @@ def waits_of(
     allocs: Sequence[Allocation],
     evaluations: Iterable[Evaluation],
     now: float,
+    checks: Checks | None = None,
 ) -> DeploymentWaits:
-    """Explain a deployment. allocs: all of the deployment. evaluations: the job's. now: seconds since the epoch."""
-    waits = tuple(_waits(deployment, job, allocs, list(evaluations), now))
+    """Explain a deployment.
+
+    allocs: all of the deployment. evaluations: the job's. now: seconds since the epoch. checks: what their nodes
+    say of the checks of those that `to_ask` names.
+    """
+    waits = tuple(_waits(deployment, job, allocs, list(evaluations), now, checks or {}))
     fails_at = core.next_deadline(deployment, allocs) if deployment.status is DeploymentStatus.RUNNING else None
     return DeploymentWaits(
         id=deployment.id,
@@ -37,7 +48,12 @@ def waits_of(
 
 
 def _waits(
-    deployment: Deployment, job: Job | None, allocs: Sequence[Allocation], evaluations: list[Evaluation], now: float
+    deployment: Deployment,
+    job: Job | None,
+    allocs: Sequence[Allocation],
+    evaluations: list[Evaluation],
+    now: float,
+    checks: Checks,
 ) -> Iterator[Waiting]:
     if not deployment.is_active:
         return
@@ -52,9 +68,9 @@ def _waits(
         mine = [alloc for alloc in allocs if alloc.task_group == name and not alloc.is_server_terminal]
         found = [
             *_troubled(mine, now),
-            *_undecided(job, name, mine),
+            *_undecided(job, name, mine, checks),
             *_lacking_room(name, blocked),
-            *_unpromoted(deployment, name, group, mine),
+            *_unpromoted(deployment, job, name, group, mine),
         ]
         if not found and not core.is_complete(group, allocs, name):
             healthy, wanted = group.healthy_allocs, max(group.desired_total, group.desired_canaries)
@@ -83,12 +99,38 @@ def _troubled(allocs: Iterable[Allocation], now: float) -> Iterator[Waiting]:
         )
 
 
-def _undecided(job: Job, name: str, allocs: Sequence[Allocation]) -> Iterator[Waiting]:
-    waiting = [
-        alloc
-        for alloc in allocs
-        if not alloc.is_client_terminal and not alloc.is_healthy and not core.is_in_trouble(alloc)
+def is_undecided(alloc: Allocation) -> bool:
+    """True while nobody knows whether an allocation is healthy."""
+    return not alloc.is_terminal and not alloc.is_healthy and not core.is_in_trouble(alloc)
+
+
+def to_ask(job: Job | None, allocs: Iterable[Allocation]) -> list[Allocation]:
+    """The allocations whose checks say why they are not healthy."""
+    found = [alloc for alloc in allocs if is_undecided(alloc) and alloc.client_status is AllocStatus.RUNNING]
+    return [alloc for alloc in found if _has_checks(job, alloc.task_group)][:NAMED_MAX]
+
+
+def _has_checks(job: Job | None, name: str) -> bool:
+    group = job.group(name) if job is not None else None
+    if group is None:
+        return False
+    services = [*group.services, *(service for task in group.tasks for service in task.services)]
+    return any(service.checks for service in services)
+
+
+def _failing(checks: Mapping[str, Any]) -> str:
+    """Checks that do not pass, with the last thing they said."""
+    told = [
+        f'check "{check.get("Check", "")}" of service "{check.get("Service", "")}" is {check.get("Status", "unknown")}'
+        + (f": {' '.join(str(check['Output']).split())[:OUTPUT_MAX]}" if check.get("Output") else "")
+        for check in checks.values()
+        if isinstance(check, dict) and check.get("Status") != "success"
     ]
+    return "".join(f"; {text}" for text in told)
+
+
+def _undecided(job: Job, name: str, allocs: Sequence[Allocation], checks: Checks) -> Iterator[Waiting]:
+    waiting = [alloc for alloc in allocs if is_undecided(alloc)]
     group = job.group(name)
     rules = group.update if group is not None else None
     by_hand = rules is not None and rules.health_check == "manual"
@@ -101,7 +143,7 @@ def _undecided(job: Job, name: str, allocs: Sequence[Allocation]) -> Iterator[Wa
             kind="health",
             group=name,
             alloc_ids=(alloc.id,),
-            text=f"{named(alloc)} {doing} and {what}{_because(alloc)}",
+            text=f"{named(alloc)} {doing} and {what}{_because(alloc)}{_failing(checks.get(alloc.id, {}))}",
             until=0 if by_hand else until,
         )
     if len(waiting) > NAMED_MAX:
@@ -131,13 +173,16 @@ def _lacking_room(name: str, blocked: Iterable[Evaluation]) -> Iterator[Waiting]
 
 
 def _unpromoted(
-    deployment: Deployment, name: str, group: DeploymentGroup, allocs: Sequence[Allocation]
+    deployment: Deployment, job: Job, name: str, group: DeploymentGroup, allocs: Sequence[Allocation]
 ) -> Iterator[Waiting]:
     if group.desired_canaries == 0 or group.promoted:
         return
     ready = core.healthy_canaries(group, allocs, name)
     if len(ready) < group.desired_canaries:
         return  # told by what its canaries wait for
+    if waiting := [_gate(name, group, gate) for gate in gates.closed(job, name, group)]:
+        yield from waiting
+        return
     so_far = f'{len(ready)} of {group.desired_canaries} canaries of group "{name}" are healthy'
     ids = tuple(alloc.id for alloc in ready)
     by_person = sorted(other for other, state in core.unpromoted(deployment).items() if not state.auto_promote)
@@ -148,6 +193,19 @@ def _unpromoted(
     else:
         text = f"{so_far}, and they are promoted once those of the other groups are too"
     yield Waiting(kind="promotion", group=name, alloc_ids=ids, text=text)
+
+
+def _gate(name: str, group: DeploymentGroup, gate: Gate) -> Waiting:
+    answer = gates.answers_of(group).get(gate.name)
+    if answer is None:
+        return Waiting(kind="gate", group=name, text=f'gate "{gate.name}" of group "{name}" is being asked')
+    said = f"{answer.passes} of {max(gate.passes, 1)} good answers" if answer.passes else "said no"
+    return Waiting(
+        kind="gate",
+        group=name,
+        text=f'gate "{gate.name}" of group "{name}": {said} ({answer.text})',
+        until=answer.time + gate.interval,
+    )
 
 
 def named(alloc: Allocation) -> str:

@@ -47,6 +47,7 @@ class Evaluations:
         self._executor = executor
         self._workers = workers
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
         self._run_again: dict[str, Evaluation] = {}
@@ -179,22 +180,35 @@ class Evaluations:
         await self._store.commit(PutEvaluations(evaluations=cancelled))
 
     async def _carry_out(self, evaluation: Evaluation) -> None:
-        """Schedule and store, again while plans are only partly still right."""
-        attempts, limit = 0, settle.attempts_of(evaluation.type)
-        while True:
-            view = self._store.head()
-            result = await self._schedule(evaluation, view)
-            plan, whole = scheduler.verify(result.plan, self._store.head())
-            if whole:
-                await self._store_outcome(evaluation, plan, result, view.index)
-                return
-            self.cut_plans += 1
-            attempts = 1 if not plan.is_empty else attempts + 1
-            if attempts >= limit:
-                await self._give_up(evaluation, plan, result, attempts, view.index)
-                return
-            if not plan.is_empty:
-                await self._store.commit(ApplyPlan(plan=plan, evaluations=self._victims(plan)))
+        """Schedule and store, again while plans are only partly still right.
+
+        After a plan was overtaken by another, nobody else's is stored until the next one is: two workers that
+        want the same nodes would else overtake each other again and again.
+        """
+        attempts: int | None = await self._attempt(evaluation, 0)
+        while attempts is not None:
+            async with self._turn:
+                attempts = await self._attempt(evaluation, attempts, alone=True)
+
+    async def _attempt(self, evaluation: Evaluation, attempts: int, *, alone: bool = False) -> int | None:
+        """One plan. None: the evaluation is done with; else, how many plans in a row brought nothing."""
+        view = self._store.head()
+        result = await self._schedule(evaluation, view)
+        if not alone:
+            async with self._turn:
+                pass  # somebody plans alone: wait until that is stored
+        plan, whole = scheduler.verify(result.plan, self._store.head())
+        if whole:
+            await self._store_outcome(evaluation, plan, result, view.index)
+            return None
+        self.cut_plans += 1
+        attempts = 1 if not plan.is_empty else attempts + 1
+        if attempts >= settle.attempts_of(evaluation.type):
+            await self._give_up(evaluation, plan, result, attempts, view.index)
+            return None
+        if not plan.is_empty:
+            await self._store.commit(ApplyPlan(plan=plan, evaluations=self._victims(plan)))
+        return attempts
 
     async def _schedule(self, evaluation: Evaluation, view: Snapshot) -> SchedulerResult:
         now, seed = self._clock.now(), evaluation.id
@@ -214,10 +228,17 @@ class Evaluations:
             if needless is not None and needless.id != evaluation.id:
                 updates.append(settle.superseded(needless, now))
         updates += self._victims(plan)
-        if plan.is_empty:
-            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
+        await self._store_plan(plan, updates)
+
+    async def _store_plan(self, plan: Plan, evaluations: Sequence[Evaluation]) -> None:
+        """Store a plan and what becomes of evaluations. One that only changes what runs may be stored in pieces."""
+        *first, last = settle.pieces(plan)
+        for piece in first:
+            await self._store.commit(ApplyPlan(plan=piece))
+        if last.is_empty:
+            await self._store.commit(PutEvaluations(evaluations=tuple(evaluations)))
         else:
-            await self._store.commit(ApplyPlan(plan=plan, evaluations=tuple(updates)))
+            await self._store.commit(ApplyPlan(plan=last, evaluations=tuple(evaluations)))
 
     async def _give_up(
         self, evaluation: Evaluation, plan: Plan, result: SchedulerResult, attempts: int, snapshot_index: int
@@ -232,10 +253,7 @@ class Evaluations:
             new_id=self._ids.uuid,
         )
         updates += self._victims(plan)
-        if plan.is_empty:
-            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
-        else:
-            await self._store.commit(ApplyPlan(plan=plan, evaluations=tuple(updates)))
+        await self._store_plan(plan, updates)
 
     def _victims(self, plan: Plan) -> tuple[Evaluation, ...]:
         """One evaluation for each job that loses allocations to the plan."""

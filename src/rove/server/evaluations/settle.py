@@ -9,10 +9,12 @@ import msgspec
 
 from rove.structs.base import from_unix, unix_ns
 from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
-from rove.structs.plan import SchedulerResult
+from rove.structs.plan import Plan, SchedulerResult
 
 SERVICE_ATTEMPTS = 5
 BATCH_ATTEMPTS = 2
+CHANGES_PER_COMMIT = 1_000
+"""Stops or updates in place of one transaction; ten thousand at once would block the event loop."""
 FOLLOW_UP_WAIT_S = 60.0
 FOLLOW_UP_SPREAD_S = 300.0
 
@@ -67,6 +69,25 @@ def settled(
         evaluation, status=EvalStatus.COMPLETE, blocked_eval=blocked.id, status_description="", **outcome
     )
     return [done, blocked, *result.evaluations]
+
+
+def pieces(plan: Plan) -> list[Plan]:
+    """The plan as one, or as several that are stored one after another, so that none holds up the server.
+
+    A plan that places anything is kept whole: nobody else may get the room that its own stops leave.
+    """
+    most = max(len(plan.stops), len(plan.in_place))
+    if plan.placements or most <= CHANGES_PER_COMMIT:
+        return [plan]
+    rest = msgspec.structs.replace(plan, deployment=None, deployment_updates=(), annotations=())
+    return [
+        msgspec.structs.replace(
+            plan if first == 0 else rest,
+            stops=plan.stops[first : first + CHANGES_PER_COMMIT],
+            in_place=plan.in_place[first : first + CHANGES_PER_COMMIT],
+        )
+        for first in range(0, most, CHANGES_PER_COMMIT)
+    ]
 
 
 def gave_up(

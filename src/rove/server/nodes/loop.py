@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TICK_S = 0.5
+PUSH_EVERY_S = 0.05
+"""A node gets at most a message of changes in this time: under load, small ones would cost more than they carry."""
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
 NODES_PER_TTL_SECOND = 2000
@@ -194,6 +196,7 @@ class Nodes:
                 full=full,
                 gone=gone,
             )
+            sent_at = self._clock.monotonic()
             try:
                 await link.session.call(Kind.ALLOCS_CHANGED, message, Empty, timeout_s=30.0)
                 full = False
@@ -205,6 +208,9 @@ class Nodes:
                 await self._clock.sleep(1.0)
                 continue
             await link.wake.wait()
+            too_soon_s = sent_at + PUSH_EVERY_S - self._clock.monotonic()
+            if too_soon_s > 0:  # the first change goes out at once; a burst behind it in few messages
+                await self._clock.sleep(too_soon_s)
 
     def _all_of(self, snapshot: Snapshot, link: _Link) -> list[Allocation]:
         allocations = {allocation.id: allocation for allocation in snapshot.allocs_of_node(link.node_id)}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from rove.structs.job import Constraint, NetworkResource, RequestedDevice, VolumeRequest
 from rove.structs.node import Node
@@ -183,7 +184,9 @@ def class_reasons(ask: Ask, view: View, fleet: Fleet, index: int = 0) -> dict[in
 def _known(ask: Ask, index: int) -> dict[str, str]:
     requests = tuple(request for _, request in ask.devices)
     own = f"{ask.job.region}/{index}/{_job_constraints(ask)}"
-    key: Key = (own, ask.constraints, ask.drivers, requests, ask.networks, ask.volumes, "")
+    # Arguments for CNI plugins are the node's business; they are a map, which has no hash.
+    networks = tuple(replace(each, cni=None) if each.cni else each for each in ask.networks)
+    key: Key = (own, ask.constraints, ask.drivers, requests, networks, ask.volumes, "")
     found = _memo.get(key)
     if found is None:
         if len(_memo) >= MEMO_MAX:

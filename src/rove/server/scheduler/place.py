@@ -18,7 +18,7 @@ from rove.structs.resources import AllocatedPort, AllocatedResources
 from .asks import Ask, ask_of
 from .columns import Candidates, candidates, picker_for
 from .decision import PREEMPTED, GroupDecision, Request
-from .feasible import Feasible, base_mask, feasible
+from .feasible import Feasible, base_mask, datacenter_matches, feasible
 from .ledger import MAX_ALLOCS, Given, Ledger
 from .metrics import base_metric, exhausted, top_scores
 from .picker import NOWHERE, Picker, best_penalised
@@ -398,8 +398,17 @@ class Run:
         fleet = self.ledger.fleet
         for number, reason in self.found.reasons.items():
             name = fleet.classes[number]
-            outcome.class_eligibility[name] = outcome.class_eligibility.get(name, False) or not reason
+            helps = not reason and self._is_looked_at(number)
+            outcome.class_eligibility[name] = outcome.class_eligibility.get(name, False) or helps
         outcome.escaped = outcome.escaped or self.found.escaped
+
+    def _is_looked_at(self, class_number: int) -> bool:
+        """True if nodes of the class are in one of the job's datacenters and in its pool; a class has one of each."""
+        fleet, job = self.ledger.fleet, self.ask.job
+        row = fleet.class_example[class_number]
+        if job.node_pool not in ("", "all", fleet.pools[fleet.pool_of[row]]):
+            return False
+        return datacenter_matches(job.datacenters, fleet.datacenters[fleet.datacenter_of[row]])
 
     def _count_full_values(self, by_reason: dict[str, int], filtered: int, nodes: int) -> tuple[int, int]:
         """Count nodes that only a distinct_property limit keeps out."""

@@ -138,21 +138,41 @@ def _bad_rows(plan: Plan, view: View, fleet: Fleet, rows: list[Ints], keep: list
             if where[position] >= 0:
                 close[int(where[position])].append((placement, position))
     touched = np.flatnonzero(asked[3])
-    caps = fleet.max_allocs[touched]
-    full = (caps > 0) & (fleet.alloc_count[touched] + asked[3][touched] > caps)
-    for k, (used, capacity) in enumerate(
-        ((fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk))
-    ):
-        full |= used[touched] + asked[k][touched] > capacity[touched] + EPSILON
-    bad: set[int] = set()
-    stopping = {stop.alloc_id for stop in plan.stops} if (len(touched) and full.any()) or close else set()
-    for row in touched[full].tolist():
-        if not _fits_after_stops(row, asked, fleet, view, stopping):
-            bad.add(row)
+    full = touched[_over(touched, asked, fleet)]
+    if len(full) and plan.stops:
+        freed = _freed(plan, view, fleet)
+        full = full[_over(full, [a - b for a, b in zip(asked, freed, strict=True)], fleet)]
+    bad: set[int] = set(full.tolist())
+    stopping = {stop.alloc_id for stop in plan.stops} if close else set()
     for row, copies in close.items():
         if row not in bad and not _details_fit(row, copies, fleet, view, stopping):
             bad.add(row)
     return bad
+
+
+def _over(rows: Ints, asked: list[Floats], fleet: Fleet) -> Bools:
+    """Which of `rows` would hold more than they can. asked: CPU, memory, disk and copies by row, net of what goes."""
+    caps = fleet.max_allocs[rows]
+    over: Bools = (caps > 0) & (fleet.alloc_count[rows] + asked[3][rows] > caps)
+    for k, (used, capacity) in enumerate(
+        ((fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk))
+    ):
+        over |= used[rows] + asked[k][rows] > capacity[rows] + EPSILON
+    return over
+
+
+def _freed(plan: Plan, view: View, fleet: Fleet) -> list[Floats]:
+    """What the plan's own stops give back, by fleet row: CPU, memory, disk and copies."""
+    freed: list[Floats] = [np.zeros(len(fleet.ids)) for _ in range(4)]
+    for stop in plan.stops:
+        alloc = view.alloc(stop.alloc_id)
+        row = None if alloc is None or alloc.is_client_terminal else fleet.row_of(alloc.node_id)
+        if alloc is None or row is None:
+            continue
+        usage = usage_of(alloc.allocated_resources)
+        for column, value in zip(freed, (usage.cpu, usage.memory_mb, usage.disk_mb, 1), strict=True):
+            column[row] += value
+    return freed
 
 
 def _add_asks(asked: list[Floats], placement: Placement, where: Ints, size: int) -> None:
@@ -171,29 +191,6 @@ def _add_asks(asked: list[Floats], placement: Placement, where: Ints, size: int)
             asked[0][row] += own.cpu - usage.cpu
             asked[1][row] += own.memory_mb - usage.memory_mb
             asked[2][row] += own.disk_mb - usage.disk_mb
-
-
-def _fits_after_stops(row: int, asked: list[Floats], fleet: Fleet, view: View, stopping: Collection[str]) -> bool:
-    """Whether the copies fit once the plan's own stops on the node are counted."""
-    freed = [0, 0, 0]
-    leaving = 0
-    for alloc in view.allocs_of_node(fleet.ids[row]):
-        if alloc.id in stopping:
-            usage = usage_of(alloc.allocated_resources)
-            freed[0] += usage.cpu
-            freed[1] += usage.memory_mb
-            freed[2] += usage.disk_mb
-            leaving += 1
-    cap = int(fleet.max_allocs[row])
-    if 0 < cap < int(fleet.alloc_count[row]) - leaving + int(asked[3][row]):
-        return False
-    columns = (
-        (fleet.used_cpu, fleet.cpu), (fleet.used_memory, fleet.memory), (fleet.used_disk, fleet.disk)
-    )  # fmt: skip
-    return all(
-        float(used[row]) - freed[k] + float(asked[k][row]) <= float(capacity[row]) + EPSILON
-        for k, (used, capacity) in enumerate(columns)
-    )
 
 
 def _details_fit(

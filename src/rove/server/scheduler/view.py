@@ -76,6 +76,10 @@ class View(Protocol):
         """Every allocation of the job, any version, status or node. `Allocation.job` is filled in."""
         ...
 
+    def alloc(self, alloc_id: str) -> Allocation | None:
+        """An allocation by its full id."""
+        ...
+
     def allocs_of_node(self, node_id: str) -> Iterable[Allocation]:
         """Every allocation on the node that is not client-terminal."""
         ...

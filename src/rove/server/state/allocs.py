@@ -156,8 +156,7 @@ def move(draft: Draft, wanted: InPlaceUpdate) -> None:
     health = None if wanted.deployment_id != deployment_at(block, old) else old.health
     new = replace(old, moved=moved, health=health, alloc_modify_index=draft.index)
     set_change(draft, block, position, old, new)
-    of_evaluation = draft.moved_of_evaluation.get(wanted.eval_id, ())
-    draft.moved_of_evaluation[wanted.eval_id] = (*of_evaluation, block.reference(position))
+    draft.note_move(wanted.eval_id, block.reference(position), True)
     draft.touched.add(("allocs.eval", wanted.eval_id))
     if joined:
         deployments.count_placed(draft, wanted.deployment_id, block.placement.group, 1, ())

@@ -17,7 +17,7 @@ from rove.structs.alloc import (
     AllocStatus,
 )
 from rove.structs.job import Job, TaskGroupSummary
-from rove.structs.resources import Usage, usage_of
+from rove.structs.resources import AllocatedResources, Usage, usage_of
 
 from . import jobs
 from .blocks import AllocChange, Block
@@ -127,9 +127,7 @@ def count_moved(draft: Draft, block: Block, position: int, change: AllocChange) 
         _hold_ports(draft, block, position, change, 1)
     use_spec(draft, spec_at(block, change), 1)
     if change.moved is not None:
-        evaluation_id = change.moved.eval_id
-        listed = draft.moved_of_evaluation.get(evaluation_id, ())
-        draft.moved_of_evaluation[evaluation_id] = (*listed, block.reference(position))
+        draft.note_move(change.moved.eval_id, block.reference(position), True)
     tally = draft.tally(block.job_key)
     groups = tally.groups
     if is_counted(draft, spec_at(block, change)):
@@ -187,7 +185,8 @@ def _hold_ports(draft: Draft, block: Block, position: int, change: AllocChange |
 def recount(draft: Draft, block: Block, position: int, old: AllocChange, new: AllocChange) -> None:
     """Move columns, ports, tally and spec uses from an allocation's old state to its new one."""
     moved = old.moved is not new.moved and old.moved != new.moved
-    if moved or old.is_client_terminal != new.is_client_terminal:
+    holds_else = moved and _own_resources(old) is not _own_resources(new)
+    if holds_else or old.is_client_terminal != new.is_client_terminal:
         _recount_usage(draft, block, position, old, new)
     if moved:
         use_spec(draft, spec_at(block, new), 1)
@@ -218,6 +217,11 @@ def recount(draft: Draft, block: Block, position: int, old: AllocChange, new: Al
     set_tally(draft, key, replace(
         tally, live=tally.live + is_over[0] - is_over[1], groups=groups, modify_index=draft.index,
     ))  # fmt: skip
+
+
+def _own_resources(change: AllocChange) -> AllocatedResources | None:
+    """What an allocation was given when it was taken over; None: as its block says."""
+    return None if change.moved is None else change.moved.resources
 
 
 def is_counted(draft: Draft, spec: SpecKey) -> bool:
@@ -271,9 +275,4 @@ def _unlist_moved(draft: Draft, block: Block, position: int, old: AllocChange) -
     """An allocation no longer belongs to the evaluation that took it over."""
     if old.moved is None:
         return
-    listed = draft.moved_of_evaluation.get(old.moved.eval_id, ())
-    rest = tuple(reference for reference in listed if reference != block.reference(position))
-    if rest:
-        draft.moved_of_evaluation[old.moved.eval_id] = rest
-    elif listed:
-        draft.moved_of_evaluation.pop(old.moved.eval_id)
+    draft.note_move(old.moved.eval_id, block.reference(position), False)

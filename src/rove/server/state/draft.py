@@ -110,6 +110,8 @@ class Draft:
         self.heads: set[JobKey] = set()
         """Jobs whose small row has to be written."""
         self.event_type = ""
+        self._moves: dict[str, dict[int, bool]] = {}
+        """Evaluation -> allocation taken over by it -> is so, or no longer."""
 
     def __getattr__(self, name: str) -> Column:
         """A table that is looked at for the first time."""
@@ -132,6 +134,21 @@ class Draft:
             if key not in self.touched:
                 self.touched.add(key)
                 self.marks[key] = self.index
+
+    def note_move(self, evaluation_id: str, reference: int, is_its_own: bool) -> None:
+        """An evaluation took an allocation over in place, or lost it to a later one. Listed when all is done."""
+        self._moves.setdefault(evaluation_id, {})[reference] = is_its_own
+
+    def _list_moves(self) -> None:
+        for evaluation_id, moves in self._moves.items():
+            before: tuple[int, ...] = self.moved_of_evaluation.get(evaluation_id, ())
+            kept = [reference for reference in before if reference not in moves]
+            listed = (*kept, *(reference for reference, is_its_own in moves.items() if is_its_own))
+            if listed:
+                self.moved_of_evaluation[evaluation_id] = listed
+            elif before:
+                self.moved_of_evaluation.pop(evaluation_id)
+        self._moves.clear()
 
     def tally(self, key: JobKey) -> Tally:
         """The counts of a job."""
@@ -169,6 +186,7 @@ class Draft:
 
     def finish(self) -> tuple[Tables, list[Change]]:
         """The new tables and the engine rows."""
+        self._list_moves()
         tables = self.base.share()
         tables.index = self.index
         tables.next_block = self.next_block

@@ -32,7 +32,7 @@ NO_KEYS: Map[str, ServiceKey] = Map()
 def put_services(draft: Draft, transaction: t.PutServices) -> None:
     """Take over what a node offers. What belongs to no live allocation of the node is left out."""
     node: Node | None = draft.nodes.get(transaction.node_id)
-    if node is None:
+    if node is None or node.status in AWAY:
         return
     if transaction.full:
         wanted = {registration.id for registration in transaction.put}

@@ -19,6 +19,7 @@ from rove.jobspec.hcl.types import (
     Value,
     equal,
     friendly,
+    is_number,
     items_of,
     key_of,
     sorted_names,
@@ -117,11 +118,9 @@ def _first_of_each(items: list[Value]) -> list[Value]:
 def element(items: Value, index: Number) -> Value:
     found = _sequence(items, 0, sets=False)
     place = whole(index, 1)
-    if place < 0:
-        raise FunctionError("the index must not be negative", 1)
     if not found:
         raise FunctionError("the list has no elements", 0)
-    return found[place % len(found)]
+    return found[place % len(found)]  # -1 is the last one, as in newer versions of Go's library
 
 
 @function("flatten", ANY)
@@ -141,20 +140,20 @@ def flatten(items: Value) -> Value:
 
 @function("index", ANY, ANY)
 def index(items: Value, wanted: Value) -> Value:
-    """The element of a map by name or of a list by number; for a text in a list, its place."""
-    if isinstance(items, dict):
-        if isinstance(wanted, str) and wanted in items:
+    """The element of a list or tuple by number, or of a map by name."""
+    if isinstance(items, MapOf):
+        if not isinstance(wanted, str):
+            raise FunctionError("a map is asked by name", 1)
+        if wanted in items:
             return items[wanted]
         raise FunctionError("there is no such element", 1)
     found = _sequence(items, 0, sets=False)
-    if isinstance(wanted, int) and not isinstance(wanted, bool):
-        if 0 <= wanted < len(found):
-            return found[wanted]
-        raise FunctionError("there is no such element", 1)
-    for at, each in enumerate(found):
-        if equal(each, wanted):
-            return at
-    raise FunctionError("the list does not hold this value", 1)
+    if not is_number(wanted):
+        raise FunctionError("a list is asked by number", 1)
+    place = whole(wanted, 1)
+    if 0 <= place < len(found):
+        return found[place]
+    raise FunctionError("there is no such element", 1)
 
 
 @function("keys", ANY)
@@ -165,13 +164,10 @@ def keys(mapping: Value) -> Value:
 
 @function("length", ANY)
 def length(value: Value) -> Value:
-    if isinstance(value, str):
-        from rove.jobspec.hcl.functions.text import strlen
-
-        return strlen(value)
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | tuple | MapOf):
         return len(value)
-    raise FunctionError(f"{friendly(type_of(value))} has no length", 0)
+    hint = {str: "; strlen() counts characters", dict: "; length(keys(x)) counts attributes"}.get(type(value), "")
+    raise FunctionError(f"{friendly(type_of(value))} has no length{hint}", 0)
 
 
 @function("lookup", ANY, STRING, ANY)

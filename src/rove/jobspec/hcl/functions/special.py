@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rove.jobspec.hcl.constraints import constraint_of
 from rove.jobspec.hcl.convert import ConvertError, convert
 from rove.jobspec.hcl.scope import BudgetError, EvalError, PoisonedError, Scope
+from rove.jobspec.hcl.types import without_optional
 
 if TYPE_CHECKING:
     from rove.jobspec.hcl.nodes import Call
@@ -51,7 +52,9 @@ def _convert(node: Call, scope: Scope) -> Any:
         raise node.fail("Wrong arguments", "convert() takes a value and a type")
     value = node.arguments[0].value(scope)
     constraint = constraint_of(node.arguments[1])
+    if constraint.defaults or constraint.inner:
+        raise node.arguments[1].fail("Invalid type", "only the type of a variable may have defaults in optional()")
     try:
-        return convert(value, constraint.type)
+        return convert(value, without_optional(constraint.type))
     except ConvertError as failure:
         raise node.arguments[0].fail("Unsuitable argument", str(failure)) from None

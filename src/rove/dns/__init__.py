@@ -1,0 +1,1 @@
+"""The DNS responder for services: `wire` reads and writes messages, `core` answers, `loop` listens."""
