@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_shown_where_it_is_asked_for(
 
 
 def test_a_json_file_is_a_job_file_or_a_job_as_the_api_has_it(rove: Any, folder: Path) -> None:
-    task = {"driver": "raw_exec", "meta": {"x": "${upper(\"a\")}"}}
+    task = {"driver": "raw_exec", "meta": {"x": '${upper("a")}'}}
     (folder / "web.nomad.json").write_text(json.dumps({"job": {"web": {"group": {"api": {"task": {"app": task}}}}}}))
     result = rove("job", "run", "-output", str(folder / "web.nomad.json"))
     assert json.loads(result.out)["Job"]["TaskGroups"][0]["Tasks"][0]["Meta"] == {"x": "A"}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from rove.testing.builders import a_job, a_node
 from rove.testing.cluster import Cluster
 from rove.testing.promises import broken_promises
 from rove.testing.simulation import virtually
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the progress deadline begins without a placement, and fails a roll-out that only waits")
 @virtually
 async def test_a_job_that_waited_longer_than_its_progress_deadline_is_placed_when_a_node_joins() -> None:
     async with Cluster([a_node("small", cpu=50)]) as cluster:
@@ -21,7 +18,6 @@ async def test_a_job_that_waited_longer_than_its_progress_deadline_is_placed_whe
         assert len(cluster.allocs(running=True)) == 2
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the failed roll-out is forgotten after an hour, and with it the reason")
 @virtually
 async def test_why_a_count_is_not_met_is_known_a_day_later() -> None:
     async with Cluster([a_node("small", cpu=50)]) as cluster:

@@ -151,7 +151,7 @@ def test_the_nodes_limits_hold_for_artifacts(agents: Agents, tmp_path: Path) -> 
     agent.register(job)
 
     def failure() -> Any:
-        events = [e for a in agent.allocs("large") for e in a["TaskStates"]["main"]["Events"]]
+        events = [e for a in agent.allocs("large") if a["TaskStates"] for e in a["TaskStates"]["main"]["Events"]]
         return [e["DisplayMessage"] for e in events if e["Type"] == "Failed Artifact Download"]
 
     assert "4000" in until(failure, "the download fails")[0]

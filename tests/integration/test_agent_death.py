@@ -17,16 +17,18 @@ COUNTER = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.05; done"
 
 def pids_of(folder: Path) -> dict[str, int]:
     """Task processes by allocation: shells whose working directory is a task's."""
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, int]] = {}
     for process in Path("/proc").iterdir():
         try:
             cwd = os.readlink(process / "cwd")
             command = (process / "cmdline").read_bytes()
+            started = int((process / "stat").read_text().rpartition(")")[2].split()[19])
         except OSError:
             continue
         if cwd.startswith(str(folder)) and command.startswith(b"/bin/sh\0-c\0"):
-            found[cwd] = int(process.name)
-    return found
+            # A child between fork and exec looks like its shell: the older one is the task.
+            found[cwd] = min(found.get(cwd, (started, int(process.name))), (started, int(process.name)))
+    return {cwd: pid for cwd, (_, pid) in found.items()}
 
 
 def zygotes(agent_pid: int) -> list[int]:

@@ -94,8 +94,8 @@ def deployment(agent: AgentProcess) -> dict[str, Any]:
 
 def wait_deployed(agent: AgentProcess, version: int, status: str = "successful") -> dict[str, Any]:
     def ended() -> dict[str, Any] | None:
-        found = deployment(agent)
-        return found if found["JobVersion"] == version and found["Status"] == status else None
+        every = agent.get("/v1/job/web/deployments")
+        return next((each for each in every if each["JobVersion"] == version and each["Status"] == status), None)
 
     found: dict[str, Any] = until(ended, f"version {version} is {status}", 120)
     return found

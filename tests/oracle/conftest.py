@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from rove.jobspec.hcl import Body, HclError, parse
+from rove.jobspec.hcl import Body, HclError, evaluate_file, parse
 from rove.jobspec.hcl import numbers as numbers
+from rove.jobspec.hcl.constraints import constraint_of
+from rove.jobspec.hcl.convert import ConvertError
 from rove.jobspec.hcl.nodes import Call, Node
 from rove.jobspec.hcl.parser import parse_expression
 from rove.jobspec.hcl.scope import EvalError, Scope, keep_as_text
@@ -217,6 +219,51 @@ def go_value(answer: Any) -> Any:
     return answer if answer[0] == "ok" else answer[:1]
 
 
+def our_typed(source: bytes) -> Any:
+    """A value made to fit a type with optional attributes: "type, ===, value"."""
+    type_text, value_text = source.decode().split("\n===\n")
+    try:
+        constraint = constraint_of(parse_expression(type_text, "t")[0])
+        return [encode(constraint.apply(parse_expression(value_text, "v")[0].value(_scope())))]
+    except (HclError, EvalError, ConvertError):
+        return ["error"]
+
+
+def our_expanded(source: bytes) -> Any:
+    """A file with its dynamic blocks worked out, in plain values."""
+    try:
+        return [_expanded(evaluate_file(parse(source, "f")))]
+    except HclError:
+        return ["error"]
+
+
+def _expanded(body: Any) -> Any:
+    attributes = {name: each.value for name, each in body.attributes.items()}
+    return [attributes, [[each.type, each.labels, _expanded(each.body)] for each in body.blocks]]
+
+
+def go_expanded(answer: Any) -> Any:
+    """Go's answer in plain values, without their kinds."""
+    return ["error"] if answer[0] in ("error", "invalid") else [_plain_tree(answer[0])]
+
+
+def _plain_tree(tree: Any) -> Any:
+    attributes, blocks = tree
+    made = [[each[0], each[1], _plain_tree(each[2])] for each in blocks]
+    return [{name: _plain(each) for name, each in attributes.items()}, made]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.loads(value["n"])
+    if isinstance(value, list):
+        kind, *items = value
+        if kind in ("object", "map"):
+            return {name: _plain(each) for name, each in items[0].items()}
+        return [_plain(each) for each in items]
+    return value
+
+
 # -- inputs --------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +320,9 @@ def ours() -> Any:
         value = staticmethod(our_value)
         go_value = staticmethod(go_value)
         digest = staticmethod(digest)
+        typed = staticmethod(our_typed)
+        expanded = staticmethod(our_expanded)
+        go_expanded = staticmethod(go_expanded)
         corpus = CORPUS
 
     return Ours

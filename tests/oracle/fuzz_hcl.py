@@ -105,9 +105,9 @@ def check(failure: Any) -> None:
 
 def seeds(folder: Path) -> None:
     """Write API bodies made from the corpus."""
-    from rove.jobspec import canonicalize, job_to_api, parse_job
-
     import msgspec
+
+    from rove.jobspec import canonicalize, job_to_api, parse_job
 
     for file in CORPUS.glob("jobs/*.hcl"):
         api = parse_job(file.read_text()).api
@@ -125,7 +125,7 @@ def main() -> int:
         import rove.jobspec.hcl.functions.text
         import rove.jobspec.hcl.json_form
         import rove.jobspec.hcl.module
-        import rove.jobspec.hcl.parser  # noqa: F401
+        import rove.jobspec.hcl.parser
 
         for name in rove.jobspec.__all__:
             getattr(rove.jobspec, name)

@@ -74,6 +74,74 @@ def test_formatted_files_look_as_hclfmt_leaves_them(oracle: Any, ours: Any) -> N
     assert not found, "\n".join(found[:5])
 
 
+TYPES = [
+    "object({a = string})", "object({a = optional(string)})", 'object({a = optional(string, "d")})',
+    'object({a = optional(string, "d"), b = number})',
+    "object({a = optional(list(string), []), b = optional(number, 1)})",
+    'list(object({a = string, b = optional(number, 80)}))', "map(object({a = optional(bool, true)}))",
+    'object({a = optional(object({b = optional(string, "d")}), {})})', "set(object({a = optional(number, 1)}))",
+    "tuple([string, object({a = optional(number, 1)})])", "object({a = optional(any)})", "optional(string)",
+    'object({a = optional(number, "x")})', "object({a = optional(string, 5)})", "list(string)", "map(any)",
+    "any", "string",
+]  # fmt: skip
+VALUES = [
+    "null", "{}", "{a = null}", '{a = "1"}', "{a = 1, b = 2}", "{b = 2}", "{a = [1]}", "{a = {}}", "{a = {b = null}}",
+    "[]", '[{a = "x"}]', '[{a = "x"}, {a = "y", b = 1}]', "[{}, {a = 2}]", '{x = {}, y = {a = false}}', '["s", {}]',
+    '["s", {a = 2}]', '"s"', "1", "[null]", "{a = true, extra = 1}",
+]  # fmt: skip
+# A null has no type of its own here; Go wants those of a list, set or tuple to be told apart in a few places.
+
+
+def test_optional_attributes_have_the_values_they_have_in_go(oracle: Any, ours: Any) -> None:
+    inputs = [f"{type}\n===\n{value}".encode() for type in TYPES for value in VALUES]
+    found = _differences(oracle, ours, "type", inputs, ours.typed, list)
+    assert not found, f"{len(found)} differences\n" + "\n".join(found[:10])
+
+
+# How many labels a block has is checked by the decoder here, which knows the blocks of a job.
+BODIES = [
+    "for_each = [1, 2]\ncontent {\n x = b.value\n y = b.key\n}",
+    "for_each = {k = 1, a = 2}\ncontent {\n x = b.value\n y = b.key\n}",
+    "for_each = []\ncontent {\n}",
+    "for_each = null\ncontent {\n}",
+    "for_each = 5\ncontent {\n}",
+    "content {\n}",
+    "for_each = [1]",
+    "for_each = [1]\niterator = i\ncontent {\n x = i.value\n}",
+    'for_each = [1]\niterator = "i"\ncontent {\n x = i.value\n}',
+    "for_each = [1]\ncontent {\n}\ncontent {\n}",
+    "for_each = [1]\nother = 2\ncontent {\n}",
+    'for_each = [1]\ncontent "l" {\n}',
+    "for_each = [1]\nb {\n}\ncontent {\n}",
+    (
+        'for_each = [[1, 2], [3]]\ncontent {\n dynamic "b" {\n for_each = b.value\n iterator = c\n'
+        "content {\n x = c.value\n y = b.key\n}\n}\n}"
+    ),
+    'for_each = [[1, 2], [3]]\ncontent {\n dynamic "b" {\n for_each = b.value\n content {\n x = b.value\n}\n}\n}',
+    'for_each = ["p", "q"]\ncontent {\n l "${b.value}" {\n}\n}',
+    "for_each = [for n in [1, 2]: n * 2]\ncontent {\n b {\n x = b.value\n}\n}",
+    "for_each = convert([2, 1, 2], set(number))\ncontent {\n x = b.value\n y = b.key\n}",
+    "for_each = [1]\ncontent {\n x = [for b in [7]: b]\n}",
+]
+LABELLED = [
+    'for_each = ["p", "q"]\nlabels = [l.value]\ncontent {\n x = l.key\n}',
+    "for_each = [1]\nlabels = [5]\ncontent {\n}",
+    "for_each = [1]\nlabels = [null]\ncontent {\n}",
+    'for_each = ["p"]\nlabels = ["${l.value}-${l.key}"]\ncontent {\n}',
+    'for_each = ["p"]\nlabels = "p"\ncontent {\n}',
+]
+
+
+def test_dynamic_blocks_become_what_they_become_in_go(oracle: Any, ours: Any) -> None:
+    inputs = [
+        f'job {{\n dynamic "{kind}" {{\n{body}\n}}\n}}\n'.encode()
+        for kind, bodies in (("b", BODIES), ("l", LABELLED))
+        for body in bodies
+    ]
+    found = _differences(oracle, ours, "dynamic", inputs, ours.expanded, ours.go_expanded)
+    assert not found, f"{len(found)} differences\n" + "\n".join(found[:10])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_mutants_differ_from_their_source(ours: Any, seed: int) -> None:
     source = "a = 1\nb = 2\nc {\n}\n" * 5

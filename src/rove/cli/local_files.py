@@ -59,7 +59,7 @@ class LocalFiles:
 
     def absolute(self, name: str) -> str:
         """The name with everything before it, without `.` and `..`."""
-        return os.path.abspath(self._base / name)  # noqa: PTH100 - links are not followed
+        return os.path.abspath(self._base / name)
 
 
 def _below(root: Path) -> Iterator[str]:

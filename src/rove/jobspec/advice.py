@@ -61,6 +61,9 @@ def _deprecated(group: TaskGroup, path: str, found: list[str]) -> None:
     for task in group.tasks:
         if task.resources.networks:
             found.append(f'{path} > task "{task.name}" > resources > network: belongs in the group')
+        numa = task.resources.numa
+        if numa is not None and numa.affinity not in ("", "none"):
+            found.append(f'{path} > task "{task.name}" > resources > numa: has no effect, cores are given without it')
         if task.resources.iops or task.resources.disk_mb:
             found.append(f'{path} > task "{task.name}" > resources: disk and iops have no effect')
 

@@ -111,7 +111,10 @@ job "hello" {
 
       config {
         command = "python3"
-        args    = ["-u", "-m", "http.server", "${NOMAD_PORT_http}", "--bind", "${NOMAD_IP_http}", "--directory", "local"]
+        args = [
+          "-u", "-m", "http.server", "${NOMAD_PORT_http}",
+          "--bind", "${NOMAD_IP_http}", "--directory", "local",
+        ]
       }
 
       # Programs and archives are fetched into local/ before the task starts:

@@ -79,7 +79,9 @@ class Body:
         self.blocks = blocks or {}
         self.required = tuple(word for word, attr in attrs.items() if attr.required)
         self.known = (*self.attrs, *self.blocks)
-        keys = [attr.key for attr in self.attrs.values()] + [nest.key for nest in self.blocks.values() if not nest.quiet]
+        keys = [attr.key for attr in self.attrs.values()] + [
+            nest.key for nest in self.blocks.values() if not nest.quiet
+        ]
         labels = [nest.label for nest in self.blocks.values() if nest.label and nest.key == ""]
         self.blank: dict[str, Any] = {} if sparse else dict.fromkeys(key for key in (*also, *keys, *labels) if key)
 

@@ -128,6 +128,23 @@ async def test_http_asks_as_it_is_told_to(prober: Prober) -> None:
     assert (headers["Host"], headers["X-Twice"]) == ("example.test", "1")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "/ HTTP/1.1\r\nX-Evil: 1\r\n\r\nGET /"},
+        {"method": "GET / HTTP/1.1\r\nX-Evil: 1\r\n\r\nGET"},
+        {"headers": (("X-A", "1\r\nX-Evil: 1"),)},
+        {"headers": (("X-A: 1\r\nX-Evil", "1"),)},
+        {"host": "127.0.0.1/\r\nX-Evil: 1"},
+    ],
+)
+async def test_nothing_in_a_check_becomes_another_request(prober: Prober, fields: dict[str, Any]) -> None:
+    async with serving() as site:
+        await prober.ask(a_check(site.port, **fields), no_task)
+    assert len(site.requests) <= 1
+    assert all("X-Evil" not in headers for _, _, headers, _ in site.requests)
+
+
 async def test_http_does_not_follow_where_a_task_points(prober: Prober) -> None:
     async with serving() as site, serving() as elsewhere:
         site.status, site.location = 302, f"http://127.0.0.1:{elsewhere.port}/secret"

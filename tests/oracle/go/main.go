@@ -3,6 +3,8 @@
 //	oracle tree FILE...    acceptance, tree, positions and values of each file
 //	oracle eval < LINES    each line is a JSON string that holds an expression; one JSON result a line
 //	oracle format FILE...  canonical layout
+//	oracle dynamic FILE... the file with its dynamic blocks worked out
+//	oracle type FILE...    each "file" is a type, a line "===", and a value: the value made to fit the type
 //
 // A file name of "-" reads JSON lines {"name":..., "text":...} from standard input.
 package main
@@ -25,13 +27,12 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 	yaml "github.com/zclconf/go-cty-yaml"
 )
-
-var _ = dynblock.Expand
 
 var functions = map[string]function.Function{
 	"abs": stdlib.AbsoluteFunc, "ceil": stdlib.CeilFunc, "chomp": stdlib.ChompFunc, "chunklist": stdlib.ChunklistFunc,
@@ -212,6 +213,63 @@ func tree(body *hclsyntax.Body, src []byte, ctx *hcl.EvalContext) interface{} {
 	return []interface{}{attrs, blocks}
 }
 
+// typed converts a value to a type with optional attributes and their defaults: "type\n===\nvalue".
+func typed(src []byte, ctx *hcl.EvalContext) interface{} {
+	parts := strings.SplitN(string(src), "\n===\n", 2)
+	constraint, diags := hclsyntax.ParseExpression([]byte(parts[0]), "t", hcl.InitialPos)
+	if diags.HasErrors() {
+		return "error"
+	}
+	expr, diags := hclsyntax.ParseExpression([]byte(parts[1]), "v", hcl.InitialPos)
+	if diags.HasErrors() {
+		return "error"
+	}
+	ty, defaults, diags := typeexpr.TypeConstraintWithDefaults(constraint)
+	if diags.HasErrors() {
+		return "error"
+	}
+	v, diags := expr.Value(ctx)
+	if diags.HasErrors() {
+		return "error"
+	}
+	if defaults != nil && !v.IsNull() {
+		v = defaults.Apply(v)
+	}
+	v, err := convert.Convert(v, ty)
+	if err != nil {
+		return "error"
+	}
+	return plain(v)
+}
+
+// expanded reads a body with `dynamic` blocks worked out: arguments x and y, blocks b, l (one label) and job.
+func expanded(body hcl.Body, ctx *hcl.EvalContext) (interface{}, bool) {
+	content, diags := body.Content(&hcl.BodySchema{
+		Attributes: []hcl.AttributeSchema{{Name: "x"}, {Name: "y"}},
+		Blocks:     []hcl.BlockHeaderSchema{{Type: "b"}, {Type: "l", LabelNames: []string{"name"}}, {Type: "job"}},
+	})
+	if diags.HasErrors() {
+		return diags.Error(), false
+	}
+	attrs := map[string]interface{}{}
+	for name, attr := range content.Attributes {
+		v, diags := attr.Expr.Value(ctx)
+		if diags.HasErrors() {
+			return diags.Error(), false
+		}
+		attrs[name] = plain(v)
+	}
+	blocks := []interface{}{}
+	for _, block := range content.Blocks {
+		inner, ok := expanded(block.Body, ctx)
+		if !ok {
+			return inner, false
+		}
+		blocks = append(blocks, []interface{}{block.Type, append([]string{}, block.Labels...), inner})
+	}
+	return []interface{}{attrs, blocks}, true
+}
+
 func names(m map[string]interface{}) []string {
 	var made []string
 	for k := range m {
@@ -278,7 +336,19 @@ func main() {
 			out.Encode([]interface{}{name, string(hclwrite.Format(src))})
 			return
 		}
+		if mode == "type" {
+			out.Encode([]interface{}{name, typed(src, ctx)})
+			return
+		}
 		file, diags := hclsyntax.ParseConfig(src, "f", hcl.InitialPos)
+		if !diags.HasErrors() && mode == "dynamic" {
+			made, ok := expanded(dynblock.Expand(file.Body, ctx), ctx)
+			if !ok {
+				made = "error"
+			}
+			out.Encode([]interface{}{name, made})
+			return
+		}
 		if diags.HasErrors() {
 			out.Encode([]interface{}{name, "invalid", strings.SplitN(diags.Error(), "\n", 2)[0]})
 			return

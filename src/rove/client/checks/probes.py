@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rove.client.drivers.base import DriverError, ExecSession
 from rove.errors import RoveError
@@ -24,6 +25,8 @@ PROBES_AT_ONCE = 64
 SCRIPTS_AT_ONCE = 8
 """Scripts are whole processes."""
 BODY_READ_MAX = 16 * 1024
+PATH_SAFE = "/%?&=+,;:@!$'()*~[]|"
+"""What stays as it is written; control characters and spaces would end the request line."""
 
 Execute = Callable[[str, list[str]], Awaitable[ExecSession]]
 """Run a command beside a task: (task, command). Raises `RoveError` or `DriverError`."""
@@ -73,7 +76,7 @@ class Prober:
         from yarl import URL
 
         host = f"[{spec.host}]" if ":" in spec.host else spec.host
-        path = spec.path if spec.path.startswith("/") else "/" + spec.path
+        path = quote(spec.path if spec.path.startswith("/") else "/" + spec.path, safe=PATH_SAFE)
         url = URL(f"{spec.protocol}://{host}:{spec.port}{path}", encoded=True)
         headers = CIMultiDict(spec.headers)
         headers.setdefault("User-Agent", "Rove-Check")

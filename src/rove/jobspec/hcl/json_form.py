@@ -13,12 +13,12 @@ from typing import Any
 
 from rove.jobspec.hcl import limits
 from rove.jobspec.hcl.diagnostics import HclError, error
-from rove.jobspec.hcl.expressions import SyntaxFault
 from rove.jobspec.hcl.nodes import Embedded, Literal, Node, ObjectNode, TupleNode, normal
 from rove.jobspec.hcl.numbers import NumberError
 from rove.jobspec.hcl.numbers import parse as parse_number
 from rove.jobspec.hcl.parser import parse_template, source_of
 from rove.jobspec.hcl.positions import Range, Source
+from rove.jobspec.hcl.tokens import SyntaxFault
 from rove.jobspec.hcl.tree import Attribute, Block, Body
 
 # Block types of a job file and how many labels each has.

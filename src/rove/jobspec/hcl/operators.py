@@ -80,7 +80,9 @@ def binary(operator: str, left: Value, right: Value, left_node: Node, right_node
 
 def _bits(left: Any, right: Any) -> int:
     """How long two numbers are: long ones take long."""
-    return sum(each.bit_length() if type(each) is int else limits.FRACTION_BITS - each.exponent for each in (left, right))
+    return sum(
+        each.bit_length() if type(each) is int else limits.FRACTION_BITS - each.exponent for each in (left, right)
+    )
 
 
 def condition_holds(node: Node, scope: Scope) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 
 from rove.jobspec.hcl import limits
 from rove.jobspec.hcl.diagnostics import HclError, error
-from rove.jobspec.hcl.expressions import EndlessFault, SyntaxFault
 from rove.jobspec.hcl.lexer import AFTER_BLOCK, ITEM, RESUME, TOKEN
 from rove.jobspec.hcl.nodes import Literal, Node, normal
 from rove.jobspec.hcl.positions import Range, Source
 from rove.jobspec.hcl.templates import TemplateParser
+from rove.jobspec.hcl.tokens import EndlessFault, SyntaxFault
 from rove.jobspec.hcl.tree import Attribute, Block, Body
 
 

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-
 FAR_OUT = 4000
 """From this many characters on, columns count characters, not what people see as one."""
 

@@ -54,7 +54,9 @@ class Budget:
         """Count work. Raises BudgetError when there has been too much."""
         self.steps -= count
         if self.steps < 0:
-            raise BudgetError("Too much work", "working out the values of this file takes more steps than one file may have")
+            raise BudgetError(
+                "Too much work", "working out the values of this file takes more steps than one file may have"
+            )
 
     def hold(self, size: int, limit: int = limits.TEXT_MAX) -> None:
         """Count what was made. Raises BudgetError when it is too big by itself or in sum."""

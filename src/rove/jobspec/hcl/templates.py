@@ -6,10 +6,12 @@ import re
 from typing import Any, NamedTuple, NoReturn
 
 from rove.jobspec.hcl import limits
-from rove.jobspec.hcl.expressions import EndlessFault, ExpressionParser, SyntaxFault
+from rove.jobspec.hcl.expressions import ExpressionParser
 from rove.jobspec.hcl.lexer import ESCAPE, GO_SPACE, HEREDOC_ESCAPE, HEREDOC_TEXT, QUOTED_TEXT, TOKEN_IN_BRACKETS
-from rove.jobspec.hcl.nodes import Conditional, For, Join, Literal, Node, Template, Wrapped, normal
+from rove.jobspec.hcl.loops import For, Join
+from rove.jobspec.hcl.nodes import Conditional, Literal, Node, Template, Wrapped, normal
 from rove.jobspec.hcl.positions import Source, clusters
+from rove.jobspec.hcl.tokens import EndlessFault, SyntaxFault
 
 _SIMPLE_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 

@@ -9,7 +9,8 @@ from rove.jobspec.hcl import limits
 from rove.jobspec.hcl.constraints import TypeConstraint, constraint_of
 from rove.jobspec.hcl.convert import ConvertError
 from rove.jobspec.hcl.diagnostics import Diagnostic, HclError, error
-from rove.jobspec.hcl.nodes import Node, names_used
+from rove.jobspec.hcl.loops import names_used
+from rove.jobspec.hcl.nodes import Node
 from rove.jobspec.hcl.operators import condition_holds
 from rove.jobspec.hcl.parser import parse, parse_expression
 from rove.jobspec.hcl.positions import Range, Source
@@ -359,9 +360,7 @@ def _order(definitions: dict[str, Attribute], evaluator: Evaluator, values: dict
     return order
 
 
-def _report_circle(
-    circle: list[str], closed_by: str, definitions: dict[str, Attribute], evaluator: Evaluator
-) -> None:
+def _report_circle(circle: list[str], closed_by: str, definitions: dict[str, Attribute], evaluator: Evaluator) -> None:
     shown = " -> ".join(f"local.{each}" for each in [*circle, closed_by])
     place = definitions[closed_by].name_range
     if not any(each.range == place for each in evaluator.diagnostics[-limits.ERRORS_MAX :]):

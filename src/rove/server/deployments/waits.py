@@ -137,13 +137,14 @@ def _undecided(job: Job, name: str, allocs: Sequence[Allocation], checks: Checks
     for alloc in waiting[:NAMED_MAX]:
         start = _started_at(alloc)
         until = unix_ns(start) + rules.healthy_deadline if rules is not None and start is not None else 0
+        told = _failing(checks.get(alloc.id, {}))
         doing = f"is {alloc.client_status}"
         what = "waits to be called healthy by hand" if by_hand else "is not healthy yet"
         yield Waiting(
             kind="health",
             group=name,
             alloc_ids=(alloc.id,),
-            text=f"{named(alloc)} {doing} and {what}{_because(alloc)}{_failing(checks.get(alloc.id, {}))}",
+            text=f"{named(alloc)} {doing} and {what}{_because(alloc, told)}{told}",
             until=0 if by_hand else until,
         )
     if len(waiting) > NAMED_MAX:
@@ -213,10 +214,10 @@ def named(alloc: Allocation) -> str:
     return f"allocation {alloc.name} ({alloc.id[:8]})"
 
 
-def _because(alloc: Allocation) -> str:
-    """The check that holds it up, else the newest thing that happened to one of its tasks."""
+def _because(alloc: Allocation, told: str = "") -> str:
+    """The check that its node named last, unless it is told already; else what happened last to one of its tasks."""
     _, _, check = alloc.client_description.partition("; ")
-    if check and not alloc.is_client_terminal:
+    if check and not told and not alloc.is_client_terminal:
         return f": {check}"
     events = [
         (event.time, name, event.display_message or event.message or event.type)

@@ -50,8 +50,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TICK_S = 0.5
-PUSH_EVERY_S = 0.05
-"""A node gets at most a message of changes in this time: under load, small ones would cost more than they carry."""
+PUSHES_PER_SECOND = 5_000
+PUSH_GAP_MAX_S = 0.5
+"""The first change goes out at once. A burst behind it goes out in few messages, so that all nodes together get no more
+than this many a second: each costs the server more than what it carries."""
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
 NODES_PER_TTL_SECOND = 2000
@@ -208,8 +210,9 @@ class Nodes:
                 await self._clock.sleep(1.0)
                 continue
             await link.wake.wait()
-            too_soon_s = sent_at + PUSH_EVERY_S - self._clock.monotonic()
-            if too_soon_s > 0:  # the first change goes out at once; a burst behind it in few messages
+            gap_s = min(len(self._links) / PUSHES_PER_SECOND, PUSH_GAP_MAX_S)
+            too_soon_s = sent_at + gap_s - self._clock.monotonic()
+            if too_soon_s > 0:
                 await self._clock.sleep(too_soon_s)
 
     def _all_of(self, snapshot: Snapshot, link: _Link) -> list[Allocation]:

@@ -121,7 +121,6 @@ class Group:
             fresh=not self.had_this_version or bool(destructive) or bool(in_place),
             settled=not (destructive or in_place or self.out.wanted or self.now_due or self._has_undecided()),
             canaries=canaries_wanted,
-            places=self.out.wanted > 0,
         )
 
     # Canaries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rove.structs.base import ZERO_TIME, from_unix, unix_ns
+from rove.structs.base import unix_ns
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
 from rove.structs.job import Job, JobType, TaskGroup, UpdateStrategy
 from rove.structs.plan import DeploymentUpdate
@@ -33,7 +33,6 @@ class Progress:
     fresh: bool = False
     settled: bool = True
     canaries: int = 0
-    places: bool = False
 
 
 def strategy_of(job: Job, group: TaskGroup) -> UpdateStrategy | None:
@@ -78,7 +77,7 @@ def new_deployment(
     }
     if not taking_part:
         return None
-    groups = {name: _new_group(group, now) for name, group in progress.items() if group.strategy and group.total > 0}
+    groups = {name: _new_group(group) for name, group in progress.items() if group.strategy and group.total > 0}
     canary_groups = [group for group in groups.values() if group.desired_canaries]
     description = IN_PROGRESS
     if canary_groups:
@@ -93,15 +92,13 @@ def new_deployment(
     )  # fmt: skip
 
 
-def _new_group(progress: Progress, now: float) -> DeploymentGroup:
+def _new_group(progress: Progress) -> DeploymentGroup:
+    """A group at the start. Its progress deadline begins when the first copy is stored: a wait for room is no failure."""
     strategy = progress.strategy or UpdateStrategy()
-    deadline = strategy.progress_deadline
-    starts = progress.places and deadline > 0
     return DeploymentGroup(
         auto_revert=strategy.auto_revert,
         auto_promote=strategy.auto_promote,
-        progress_deadline=deadline,
-        require_progress_by=from_unix(now + deadline / 1e9) if starts else ZERO_TIME,
+        progress_deadline=strategy.progress_deadline,
         desired_canaries=progress.canaries,
         desired_total=progress.total,
     )

@@ -139,7 +139,6 @@ class _SystemGroup:
         return self.out, Progress(
             strategy=self.strategy, total=total, fresh=not had or bool(destructive) or bool(in_place),
             settled=not (destructive or in_place or fresh), canaries=canaries,
-            places=self.out.wanted > 0,
         )  # fmt: skip
 
     def _ended_nodes(self) -> set[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from rove.structs.alloc import Allocation, DesiredTransition
+from rove.structs.alloc import Allocation, AllocMetric, DesiredTransition, NodeScore
 
 from .blocks import AllocChange, Block, reported_of
 from .counting import base_spec, spec_at
@@ -38,8 +39,39 @@ def shared_of(tables: Tables, block: Block) -> Allocation:
     )
 
 
-def copy_of(tables: Tables, shared: Allocation, block: Block, position: int, change: AllocChange | None) -> Allocation:
-    """One copy, in its present state."""
+class Scores:
+    """The metrics of a block's copies, for when many of them are looked at."""
+
+    def __init__(self, block: Block) -> None:
+        placement = block.placement
+        metrics = placement.metrics
+        self._metrics = metrics
+        self._scores: list[float] = np.frombuffer(placement.scores, dtype="<f4").tolist()
+        self._known = {score.node_id for score in metrics.score_meta_data} if metrics is not None else set()
+        self._made: dict[tuple[str, float], AllocMetric] = {}
+
+    def of(self, position: int, node_id: str) -> AllocMetric | None:
+        """The shared metrics, with this copy's own node and score among the scored nodes."""
+        if self._metrics is None or not self._scores or node_id in self._known:
+            return self._metrics
+        score = self._scores[position]
+        found = self._made.get((node_id, score))
+        if found is None:
+            own = NodeScore(node_id=node_id, scores={"normalized-score": score}, norm_score=score)
+            found = replace(self._metrics, score_meta_data=(own, *self._metrics.score_meta_data))
+            self._made[node_id, score] = found
+        return found
+
+
+def copy_of(
+    tables: Tables,
+    shared: Allocation,
+    block: Block,
+    position: int,
+    change: AllocChange | None,
+    scores: Scores | None = None,
+) -> Allocation:
+    """One copy, in its present state. scores: given where many copies of the block are made."""
     placement = block.placement
     node_id = block.node_of(position)
     node = tables.nodes.get(node_id)
@@ -52,7 +84,7 @@ def copy_of(tables: Tables, shared: Allocation, block: Block, position: int, cha
     if placement.own_resources or placement.ports:
         fields["allocated_resources"] = block.resources_at(position, change)
     if placement.scores and placement.metrics is not None:
-        fields["metrics"] = block.metrics_at(position)
+        fields["metrics"] = block.metrics_at(position) if scores is None else scores.of(position, node_id)
     if placement.previous:
         fields["previous_allocation"] = placement.previous.get(position, "")
     if placement.trackers:

@@ -130,16 +130,16 @@ def _index(draft: Draft, registration: ServiceRegistration) -> None:
     name = (registration.namespace, registration.service_name)
     draft.services[name] = draft.services.get(name, NONE).set(registration.id, registration)
     of_node: Map[str, ServiceKey] = draft.services_of_node.get(registration.node_id, NO_KEYS)
-    draft.services_of_node[registration.node_id] = of_node.set(registration.id, ServiceKey(*name, registration.id))
+    draft.services_of_node[registration.node_id] = of_node.set(
+        registration.id, ServiceKey(*name, registration.id, registration.alloc_id)
+    )
 
 
 def _remove_of_alloc(draft: Draft, node_id: str, alloc_id: str) -> None:
     held: Map[str, ServiceKey] = draft.services_of_node.get(node_id, NO_KEYS)
-    mine = [
-        key.id for key in held.values()
-        if draft.services.get((key.namespace, key.name), NONE)[key.id].alloc_id == alloc_id
-    ]  # fmt: skip
-    _remove(draft, node_id, mine)
+    mine = [key.id for key in held.values() if key.alloc_id == alloc_id] if held else []
+    if mine:
+        _remove(draft, node_id, mine)
 
 
 def _remove(draft: Draft, node_id: str, ids: Iterable[str]) -> None:

@@ -27,7 +27,7 @@ from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 from rove.structs.service import ServiceRegistration
 
 from .blocks import Block, id_bytes, split
-from .copies import copy_of, shared_of
+from .copies import Scores, copy_of, shared_of
 from .counting import deployment_at
 from .fleet import FleetView
 from .jobs import summary_of
@@ -152,7 +152,7 @@ class Snapshot:
         """What a node offers."""
         held = self._tables.services_of_node.get(node_id)
         for key in sorted(held.values()) if held is not None else ():
-            if (found := self.service_instance(*key)) is not None:
+            if (found := self.service_instance(key.namespace, key.name, key.id)) is not None:
                 yield found
 
     def services_of_job(self, namespace: str, job_id: str) -> list[ServiceRegistration]:
@@ -313,10 +313,11 @@ class Snapshot:
     def _of_block(self, block: Block) -> Iterator[Allocation]:
         tables = self._tables
         shared = shared_of(tables, block)
+        scores = Scores(block) if len(block) > 1 else None
         for position in range(len(block)):
             change = tables.change_at(block, position)
             if change is None or not change.gone:
-                yield copy_of(tables, shared, block, position, change)
+                yield copy_of(tables, shared, block, position, change, scores)
 
     def _make(self, block: Block, position: int) -> Allocation:
         """The struct of one allocation."""

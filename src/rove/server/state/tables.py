@@ -69,6 +69,7 @@ class ServiceKey(NamedTuple):
     namespace: str
     name: str
     id: str
+    alloc_id: str
 
 
 class Document(Noun, frozen=True, kw_only=True):

@@ -166,7 +166,9 @@ def keys(mapping: Value) -> Value:
 def length(value: Value) -> Value:
     if isinstance(value, list | tuple | MapOf):
         return len(value)
-    hint = {str: "; strlen() counts characters", dict: "; length(keys(x)) counts attributes"}.get(type(value), "")
+    hint = ""
+    if isinstance(value, str | dict):
+        hint = "; strlen() counts characters" if isinstance(value, str) else "; length(keys(x)) counts attributes"
     raise FunctionError(f"{friendly(type_of(value))} has no length{hint}", 0)
 
 
