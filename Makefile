@@ -10,7 +10,7 @@ setup: ## Make the virtual environment (.venv) with everything in it
 	@scripts/setup
 
 demo: setup ## Start an agent, run the examples, show what happens; Ctrl-C ends it
-	@$(PY) scripts/demo.py
+	@$(PY) scripts/demo.py $(ARGS)
 
 check: setup ## Lint, types, layers
 	.venv/bin/ruff check --quiet .

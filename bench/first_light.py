@@ -40,7 +40,9 @@ def free_ports(count: int) -> list[int]:
 class Agent:
     """A real agent in a process of its own."""
 
-    def __init__(self, folder: Path, name: str, roles: str, rpc: int, servers: int = 0) -> None:
+    def __init__(
+        self, folder: Path, name: str, roles: str, rpc: int, servers: int = 0, *, docker: bool = False
+    ) -> None:
         self.folder = folder / name
         self.folder.mkdir(parents=True)
         self.http = free_ports(1)[0]
@@ -53,7 +55,9 @@ class Agent:
         if "server" in roles:
             lines.append("server {\n  enabled = true\n}")
         if "client" in roles:
-            lines.append(f'client {{\n  enabled = true\n  {client}\n  options = {{ "driver.denylist" = "docker" }}\n}}')
+            denied = "" if docker else 'options = { "driver.denylist" = "docker" }'
+            lines.append(f"client {{\n  enabled = true\n  {client}\n  {denied}\n}}")
+            lines.append('plugin "docker" {\n  config {\n    volumes {\n      enabled = true\n    }\n  }\n}')
         config.write_text("\n".join(lines))
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen(

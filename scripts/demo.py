@@ -37,7 +37,7 @@ def main() -> int:
     options.add_argument("--port", type=int, default=4646, help="HTTP port of the agent (default 4646)")
     arguments = options.parse_args()
     if is_taken(arguments.port):
-        print(f"demo: port {arguments.port} is taken; is another agent running? Try: scripts/demo.py --port 4746")
+        print(f"demo: port {arguments.port} is taken; is another agent running? Try: make demo ARGS='--port 4746'")
         return 1
     with tempfile.TemporaryDirectory(prefix="rove-demo-") as folder:
         return demonstrate(Path(folder), arguments.port, once=arguments.once)

@@ -86,8 +86,9 @@ class InvalidJobError(RoveError):
         self.problems = problems
         plural = "problem" if len(problems) == 1 else "problems"
         listing = "\n".join(f"* {problem}" for problem in problems)
+        name = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in job_id[:128])
         super().__init__(
-            "job.invalid", f'job "{job_id}" was not accepted: {len(problems)} {plural}', why=listing,
+            "job.invalid", f'job "{name}" was not accepted: {len(problems)} {plural}', why=listing,
             fix="mend the job file and submit it again",
         )  # fmt: skip
 

@@ -123,6 +123,16 @@ async def test_a_body_that_is_no_job_is_400(http: Any, body: bytes) -> None:
         assert response.status == 400, (path, await response.text())
 
 
+async def test_an_odd_id_is_refused_and_not_printed_as_it_is(http: Any, job: Any) -> None:
+    for odd in ("a\0b", "a\nb", "a\x1b[31mb"):
+        response = await http.put("/v1/jobs", json={"Job": job(odd)})
+        text = await response.text()
+        assert response.status == 500
+        assert all(letter.isprintable() or letter == "\n" for letter in text), repr(text)
+        assert text.splitlines()[0].endswith("[job.invalid]")
+    assert await (await http.get("/v1/jobs")).json() == []
+
+
 async def test_unknown_things_are_404_in_plain_text(http: Any) -> None:
     uuid = "00000000-0000-0000-0000-000000000000"
     paths = [

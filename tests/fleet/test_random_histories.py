@@ -122,7 +122,9 @@ class History:
         rng = self.rng
         batch = alloc.job is not None and alloc.job.type in (JobType.BATCH, JobType.SYSBATCH)
         script = Script(
-            starts_after=rng.random(), stops_after=rng.random() * 3, completes_after=20.0 + rng.random() if batch else None
+            starts_after=rng.random(),
+            stops_after=rng.random() * 3,
+            completes_after=20.0 + rng.random() if batch else None,
         )
         if not self.is_calm and rng.random() < 0.1:
             return Script(starts_after=rng.random(), fails_after=rng.random() * 20)

@@ -56,6 +56,12 @@ def test_an_unwritable_data_dir_is_named(agents: Agents) -> None:
     assert "blocked" in said
 
 
+@pytest.mark.parametrize("stanza", ["acl {\n  enabled = true\n}\n", "tls {\n  http = true\n}\n"], ids=["acl", "tls"])
+def test_an_agent_does_not_run_open_where_it_is_told_to_be_closed(agents: Agents, stanza: str) -> None:
+    agent = agents.both(config=stanza)
+    assert "not built yet" in refused(agent)
+
+
 def test_unknown_options_are_refused_with_a_hint(agents: Agents) -> None:
     agent = agents.both(config='datacentre = "x"\n')
     said = refused(agent)

@@ -100,6 +100,19 @@ def test_the_web_service_answers_on_its_mapped_port(agents: Agents, busybox_imag
     assert "group=webserver" in shown.stdout
 
 
+def test_a_completed_evaluation_names_the_deployment_that_came_of_it(agents: Agents) -> None:
+    agent = agents.dev().start()
+    agent.wait_nodes()
+    said = agent.register(a_job("rolled", "exec sleep 600", Update={"MinHealthyTime": 0, "MaxParallel": 1}))
+
+    def complete() -> dict[str, str] | None:
+        evaluation: dict[str, str] = agent.get(f"/v1/evaluation/{said['EvalID']}")
+        return evaluation if evaluation["Status"] == "complete" else None
+
+    evaluation = until(complete, "the evaluation is over")
+    assert evaluation["DeploymentID"] == agent.get("/v1/job/rolled/deployment")["ID"]
+
+
 def test_a_job_is_stopped_and_purged(agents: Agents) -> None:
     agent = agents.dev().start()
     agent.wait_nodes()

@@ -204,6 +204,10 @@ def test_a_deployment_says_which_check_it_waits_for(agents: Agents, tmp_path: Pa
     )
     until(lambda: "503" in agent.allocs("web")[0]["ClientDescription"], "the check is named while it is waited for")
     assert instances(agent) == []
+    why = agent.get(f"/v1/deployment/{deployment(agent)['ID']}/why")
+    texts = " ".join(wait["Text"] for wait in why["WaitingFor"])
+    assert 'check "answers" of service "web"' in texts
+    assert "503" in texts
     until(lambda: (agent.allocs("web")[0]["DeploymentStatus"] or {}).get("Healthy") is False, "it is unhealthy")
     events = agent.allocs("web")[0]["TaskStates"]["main"]["Events"]
     reasons = [event["DisplayMessage"] for event in events if event["Type"] == "Alloc Unhealthy"]

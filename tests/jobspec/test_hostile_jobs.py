@@ -126,3 +126,37 @@ def test_a_damaged_body_is_a_job_or_an_error_for_people(seed: int, corpus: list[
             assert error.what
             continue
         use(job)
+
+
+TASK = 'task "t%d" {\n driver = "raw_exec"\n config {\n command = "/bin/x"\n}\n}\n'
+CONDITION = 'constraint {\n attribute = "x"\n value = "y"\n}\n'
+LARGE = {
+    "tasks without groups": "".join(TASK % at for at in range(12_000)),
+    "20,000 equal constraints": CONDITION * 20_000 + TASK % 0,
+    "50,000 datacenters": "datacenters = [" + ",".join(f'"dc{at}"' for at in range(50_000)) + "]\n" + TASK % 0,
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", LARGE)
+def test_the_work_grows_no_faster_than_the_job(name: str) -> None:
+    job = canonicalize(parse_job(f'job "a" {{\n{LARGE[name]}}}\n').api)
+    changed = canonicalize({**job_to_api(job), "Datacenters": [*reversed(job.datacenters), "other"]})
+    annotate(diff_jobs(None, job, contextual=True), {})
+    assert diff_jobs(job, changed)["Type"] == "Edited"
+    assert not validate(job)
+    assert job_to_hcl(job).count("task ") == sum(len(group.tasks) for group in job.task_groups)
+
+
+def test_secrets_are_not_copied_to_thousands_of_tasks() -> None:
+    secrets = "".join(f'secret "s{at}" {{\n provider = "nomad"\n path = "x"\n}}\n' for at in range(3000))
+    with pytest.raises(JobFileError, match="more than 2000"):
+        parse_job('job "a" {\n' + secrets + "".join(TASK % at for at in range(3000)) + "}\n")
+
+
+def test_a_problem_of_a_task_without_a_group_is_shown_in_the_file() -> None:
+    text = 'job "a" {\n task "t" {\n  driver = "raw_exec"\n  identity {\n   name = "x"\n   ttl = "-1s"\n  }\n }\n}\n'
+    parsed = parse_job(text, filename="f")
+    shown = render_problems(parsed, validate(canonicalize(parsed.api)))
+    assert "f:2:2: " in shown
+    assert "f:6:" in shown or "f:4:" in shown

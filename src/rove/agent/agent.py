@@ -26,6 +26,7 @@ from rove import __version__, jobspec
 from rove.agent import logs
 from rove.agent.admission import Admission
 from rove.agent.config import AgentConfig
+from rove.agent.config_effect import unsafe_to_ignore, without_effect
 from rove.agent.lag import LoopLag
 from rove.agent.leaving import drain_before_leaving
 from rove.agent.settings import client_settings, server_settings
@@ -65,7 +66,7 @@ async def _run(config: AgentConfig, reload: Reload | None) -> int:
     # State is long-lived and has few cycles: look for them less often than after every 700 new objects.
     gc.set_threshold(50_000, 20, 100)
     monitor = logs.set_up(config)
-    for warning in config.warnings:
+    for warning in (*config.warnings, *without_effect(config)):
         log.warning("%s", warning)
     agent = Agent(config, monitor)
     loop = asyncio.get_running_loop()
@@ -142,6 +143,13 @@ class Agent:
         log.info("rove %s started as %s; API at http://%s", __version__, roles, self.config.advertised_http())
 
     def _check(self) -> None:
+        if unsafe := unsafe_to_ignore(self.config):
+            raise RoveError(
+                "agent.not_built",
+                "the agent was not started",
+                unsafe,
+                "take it out of the configuration, and keep the agent's addresses to networks that you trust",
+            )
         if not self.config.server.enabled and not self.config.client.enabled:
             raise RoveError(
                 "agent.no_role",

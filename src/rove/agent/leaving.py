@@ -27,9 +27,7 @@ async def drain_before_leaving(client: Client, server: Any, servers: Sequence[st
     server: this agent's own, or None; then one of `servers` (host:port) is asked. Whatever goes wrong is logged:
     the agent leaves all the same, and its tasks run on.
     """
-    spec = DrainSpec(
-        deadline=-1 if how.force else int(how.deadline_s * 1e9), ignore_system_jobs=how.ignore_system_jobs
-    )
+    spec = DrainSpec(deadline=-1 if how.force else int(how.deadline_s * 1e9), ignore_system_jobs=how.ignore_system_jobs)
     try:
         if server is not None:
             await server.drain_node(client.node.id, spec, meta={"message": REASON})

@@ -54,7 +54,9 @@ async def list_services(call: Call) -> Reply:
         return [
             NamespaceServices(
                 namespace=name,
-                services=tuple(ServiceStub(service_name=each, tags=tuple(sorted(known))) for each, known in found.items()),
+                services=tuple(
+                    ServiceStub(service_name=each, tags=tuple(sorted(known))) for each, known in found.items()
+                ),
             )
             for name, found in tags.items()
         ]

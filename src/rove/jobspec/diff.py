@@ -243,12 +243,11 @@ def _list_objects(name: str, old: Iterable[Any], new: Iterable[Any], contextual:
 def _keyed(items: Iterable[Any]) -> dict[Any, Any]:
     """Items by what makes them the same; a second one of a kind is counted on, so that none is lost."""
     out: dict[Any, Any] = {}
+    counts: dict[Any, int] = {}
     for item in items:
         name = type(item).__name__
         key: Any = _KEYS[name](item) if name in _KEYS else repr(item)
-        count = 0
-        while (key, count) in out:
-            count += 1
+        count = counts[key] = counts.get(key, -1) + 1
         out[(key, count)] = item
     return out
 
@@ -258,10 +257,11 @@ def _set_object(name: str, old: Iterable[str], new: Iterable[str], contextual: b
     was, now = [_text(each) for each in old], [_text(each) for each in new]
     if was == now:
         return None
-    fields = [_field(DELETED, name, each, "") for each in was if each not in now]
-    fields += [_field(ADDED, name, "", each) for each in now if each not in was]
+    before, after = frozenset(was), frozenset(now)
+    fields = [_field(DELETED, name, each, "") for each in was if each not in after]
+    fields += [_field(ADDED, name, "", each) for each in now if each not in before]
     if not fields or contextual:
-        fields += [_field(NONE, name, each, each) for each in now if each in was]
+        fields += [_field(NONE, name, each, each) for each in now if each in before]
     kind = ADDED if not was else DELETED if not now else EDITED
     return {"Type": kind, "Name": name, "Fields": fields, "Objects": None}
 

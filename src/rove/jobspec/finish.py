@@ -14,6 +14,9 @@ from .values import to_text
 
 Api = dict[str, Any]
 
+HANDED_DOWN_MAX = 2_000
+"""Secrets that one group, or the job, may hand down to its tasks: each task gets its own copy of each."""
+
 _SUGAR = ("version", "semver", "regexp", "set_contains")
 
 
@@ -99,12 +102,15 @@ def _finish_task(out: Api, extra: Api, place: Place) -> None:
 
 def _finish_group(out: Api, extra: Api, place: Place) -> None:
     """Vault and secrets of a group are those of each of its tasks that has none."""
-    _hand_down(out["Tasks"], extra)
+    _hand_down(out["Tasks"], extra, place)
     if out["Scaling"] is not None and out["Scaling"]["Type"] is None:
         out["Scaling"]["Type"] = "horizontal"
 
 
-def _hand_down(tasks: list[Api] | None, extra: Api) -> None:
+def _hand_down(tasks: list[Api] | None, extra: Api, place: Place) -> None:
+    if len(tasks or ()) * len(extra.get("secret") or ()) > HANDED_DOWN_MAX:
+        place.error(f"handing these secrets to each task makes more than {HANDED_DOWN_MAX} of them")
+        return
     for task in tasks or ():
         if task["Vault"] is None and "vault" in extra:
             task["Vault"] = dict(extra["vault"][0])
@@ -124,8 +130,7 @@ def _finish_job_extra(out: Api, extra: Api, place: Place) -> None:
         groups.append(group)
     if groups:
         out["TaskGroups"] = [*groups, *(out["TaskGroups"] or ())]
-    for group in out["TaskGroups"] or ():
-        _hand_down(group["Tasks"], extra)
+    _hand_down([task for group in out["TaskGroups"] or () for task in group["Tasks"] or ()], extra, place)
 
 
 FINISHERS: dict[str, Callable[[Api, Api, Place], None]] = {

@@ -92,6 +92,7 @@ def parse_job(
     if api is None or any(each.is_error for each in reading.diagnostics):
         reading.diagnostics.sort(key=lambda each: each.range.start_offset if each.range else -1)
         raise JobFileError(reading.diagnostics, filename)
+    reading.settle()
     return ParsedJob(api, reading.sources, reading.diagnostics)
 
 

@@ -30,7 +30,9 @@ def job_to_hcl(job: Job | Api) -> str:
     lines = [f"job {quote(identifier)} {{"]
     lines += _inside(JOB, slim_job(api), 1)
     lines.append("}")
-    return format_hcl("\n".join(lines) + "\n")
+    from .hcl.format import lay_out
+
+    return lay_out("\n".join(lines) + "\n")
 
 
 def format_hcl(text: str) -> str:

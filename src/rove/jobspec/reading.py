@@ -57,11 +57,12 @@ class BodyLike(Protocol):
 class Reading:
     """What is gathered on the way: findings, and where each part of the job stands in the file."""
 
-    __slots__ = ("diagnostics", "is_json", "sources")
+    __slots__ = ("aliases", "diagnostics", "is_json", "sources")
 
     def __init__(self, *, is_json: bool = False) -> None:
         self.diagnostics: list[Diagnostic] = []
         self.sources: dict[str, Range] = {}
+        self.aliases: dict[str, str] = {}
         self.is_json = is_json
 
     def error(self, text: str, where: Range) -> None:
@@ -72,10 +73,24 @@ class Reading:
 
     def alias(self, path: str, other: str) -> None:
         """What stands at `path` is also called `other`: where the job's form differs from the file's."""
-        below = f"{path} > "
+        self.aliases[path] = other
+
+    def settle(self) -> None:
+        """Enter the places of everything below an alias under its other name too: once, for all of them."""
+        if not self.aliases:
+            return
         for place, where in list(self.sources.items()):
-            if place == path or place.startswith(below):
-                self.sources.setdefault(other + place[len(path) :], where)
+            self._also(place, where)
+
+    def _also(self, place: str, where: Range) -> None:
+        above, below = place, ""
+        while above:
+            other = self.aliases.get(above)
+            if other is not None and other + below not in self.sources:
+                self.sources[other + below] = where
+                self._also(other + below, where)
+            above = above.rpartition(" > ")[0]
+            below = place[len(above) :]
 
     def warn(self, text: str, where: Range) -> None:
         """Keep a finding that does not stop the job."""

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import msgspec
 
+from rove.engine import Engine
 from rove.engine.memory import MemoryEngine
 from rove.ports.transport import Router, Session, Stream, memory_pipes
 from rove.server.jobs import JobRegistered
@@ -85,11 +86,13 @@ async def nobody(url: str) -> tuple[int, bytes]:
 
 
 class Cluster:
-    """The server and its nodes. `nodes`: how many, or the nodes themselves."""
+    """The server and its nodes. `nodes`: how many, or the nodes themselves; engine: where the state is kept."""
 
-    def __init__(self, nodes: int | list[Node] = 3, *, seed: int = 0, **settings: Any) -> None:
+    def __init__(
+        self, nodes: int | list[Node] = 3, *, seed: int = 0, engine: Engine | None = None, **settings: Any
+    ) -> None:
         self.clock = VirtualClock()
-        self.engine = MemoryEngine()
+        self.engine = engine or MemoryEngine()
         self.ids = SeededIds(seed)
         self.settings = ServerSettings(**{"workers": 2, **settings})
         self.commands: Commands = lambda alloc, request: (127, "there is no such command")

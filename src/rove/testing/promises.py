@@ -78,7 +78,9 @@ def duplicate_names(snapshot: Snapshot, *, is_settled: bool = True) -> Iterator[
         for alloc in snapshot.allocs_of_job(job.namespace, job.id):
             if not _counts(alloc) or (not is_settled and _was_canary(snapshot, alloc)):
                 continue
-            key = (alloc.namespace, alloc.name, alloc.node_id) if everywhere else (alloc.namespace, alloc.name)
+            key: tuple[str, ...] = (
+                (alloc.namespace, alloc.name, alloc.node_id) if everywhere else (alloc.namespace, alloc.name)
+            )
             holders[key].append(alloc.id)
     for key, ids in holders.items():
         if len(ids) > 1:
@@ -136,7 +138,9 @@ class _Held(Noun, frozen=True, kw_only=True):
     allocated_resources: AllocatedResources
 
 
-def broken_over_http(nodes: Iterable[Json], allocs: Iterable[Json], jobs: Iterable[Json], evals: Iterable[Json]) -> list[str]:
+def broken_over_http(
+    nodes: Iterable[Json], allocs: Iterable[Json], jobs: Iterable[Json], evals: Iterable[Json]
+) -> list[str]:
     """The same from the API's answers: nodes as read one by one, stubs with resources, jobs, evaluations."""
     found: list[str] = []
     by_node: dict[str, list[AllocatedResources]] = defaultdict(list)

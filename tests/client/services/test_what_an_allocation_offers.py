@@ -9,7 +9,7 @@ import pytest
 
 from rove.client.checks.core import Status
 from rove.client.services.core import Offer, Where, offers
-from rove.structs.alloc import AllocDeploymentStatus, Allocation
+from rove.structs.alloc import Allocation, AllocDeploymentStatus
 from rove.structs.job import CheckRestart, Service, ServiceCheck, Task, TaskGroup
 from rove.structs.resources import AllocatedPort, AllocatedResources, AllocatedShared
 

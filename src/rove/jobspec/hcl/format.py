@@ -56,6 +56,11 @@ def format_source(text: str) -> str:
     from rove.jobspec.hcl.parser import parse
 
     parse(text, "input.hcl")
+    return lay_out(text)
+
+
+def lay_out(text: str) -> str:
+    """The same for text that is known to parse, of any size."""
     ending = "\r\n" if "\r\n" in text and "\n" not in text.replace("\r\n", "") else "\n"
     if text.lstrip().startswith("{"):
         return text

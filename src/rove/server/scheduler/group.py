@@ -281,10 +281,10 @@ class Group:
         moving = {alloc.id for alloc in self.sorted.migrate}
         failing = {alloc.id for alloc in self.now_due}
 
-        def first_to_go(alloc: Allocation) -> tuple[bool, bool, bool, bool, int, bool, int]:
+        def first_to_go(alloc: Allocation) -> tuple[bool, bool, bool, bool, bool, int, bool, int]:
             return (
-                names[alloc.index] > 1 and not is_of(alloc, self.job), alloc.is_canary, alloc.id in moving,
-                alloc.id in failing, alloc.index, alloc.is_client_terminal, alloc.create_index,
+                names[alloc.index] > 1 and not is_of(alloc, self.job), alloc.index >= self.group.count, alloc.is_canary,
+                alloc.id in moving, alloc.id in failing, alloc.index, alloc.is_client_terminal, alloc.create_index,
             )  # fmt: skip
 
         going: set[str] = set()

@@ -93,7 +93,7 @@ def new_deployment(
 
 
 def _new_group(progress: Progress) -> DeploymentGroup:
-    """A group at the start. Its progress deadline begins when the first copy is stored: a wait for room is no failure."""
+    """A group at the start. Its progress deadline begins with its first copy: a wait for room is no failure."""
     strategy = progress.strategy or UpdateStrategy()
     return DeploymentGroup(
         auto_revert=strategy.auto_revert,
