@@ -49,8 +49,11 @@ class Agent:
         config = self.folder / "agent.hcl"
         client = f'servers = ["127.0.0.1:{servers}"]' if servers else ""
         lines = [
-            f'name = "{name}"', f'data_dir = "{self.folder}/data"', 'log_level = "WARN"',
-            f"ports {{\n  http = {self.http}\n  rpc = {rpc}\n}}", 'plugin "raw_exec" {\n  config {\n    enabled = true\n  }\n}',
+            f'name = "{name}"',
+            f'data_dir = "{self.folder}/data"',
+            'log_level = "WARN"',
+            f"ports {{\n  http = {self.http}\n  rpc = {rpc}\n}}",
+            'plugin "raw_exec" {\n  config {\n    enabled = true\n  }\n}',
         ]
         if "server" in roles:
             lines.append("server {\n  enabled = true\n}")
@@ -103,15 +106,23 @@ def request(connection: http.client.HTTPConnection, method: str, path: str, body
     return json.loads(content)
 
 
-def job(job_id: str, count: int = 1, command: str = "exec sleep 100000", cpu: int = 10, memory: int = 10) -> dict[str, Any]:
+def job(
+    job_id: str, count: int = 1, command: str = "exec sleep 100000", cpu: int = 10, memory: int = 10
+) -> dict[str, Any]:
     return {
-        "ID": job_id, "Type": "service", "Datacenters": ["*"],
+        "ID": job_id,
+        "Type": "service",
+        "Datacenters": ["*"],
         "TaskGroups": [
             {
-                "Name": "g", "Count": count, "EphemeralDisk": {"SizeMB": 10},
+                "Name": "g",
+                "Count": count,
+                "EphemeralDisk": {"SizeMB": 10},
                 "Tasks": [
                     {
-                        "Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/sh", "args": ["-c", command]},
+                        "Name": "t",
+                        "Driver": "raw_exec",
+                        "Config": {"command": "/bin/sh", "args": ["-c", command]},
                         "Resources": {"CPU": cpu, "MemoryMB": memory},
                         "LogConfig": {"MaxFiles": 1, "MaxFileSizeMB": 1},
                     }

@@ -13,13 +13,13 @@ import json
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.first_light import Agent, folder, free_ports, wait_ready
+
 from rove.engine.sqlite import SqliteEngine
 from rove.server.state import Committed
 from rove.structs.base import SECOND
@@ -80,11 +80,11 @@ def rolling(shop: Shop) -> int:
 def canary(shop: Shop, count: int = 1) -> int:
     """Canaries first, promoted by a request once they are healthy."""
     version = shop.register(Canary=count)
-    shop.agent.wait(
-        lambda: shop.deployment(version)["TaskGroups"].get("web", {}).get("HealthyAllocs", 0) >= count, 120
-    )
+    shop.agent.wait(lambda: shop.deployment(version)["TaskGroups"].get("web", {}).get("HealthyAllocs", 0) >= count, 120)
     deployment = shop.deployment(version)
-    shop.agent.call("PUT", f"/v1/deployment/promote/{deployment['ID']}", {"DeploymentID": deployment["ID"], "All": True})
+    shop.agent.call(
+        "PUT", f"/v1/deployment/promote/{deployment['ID']}", {"DeploymentID": deployment["ID"], "All": True}
+    )
     shop.wait(version)
     return shop.release
 

@@ -110,7 +110,10 @@ class Serving:
     async def _node_stats(self, _: Session, __: Empty) -> Stats:
         client = self._client
         body = await asyncio.to_thread(
-            host_usage, client.settings.alloc_path, client.clock.now(), client.node.node_resources.cpu.cpu_shares,
+            host_usage,
+            client.settings.alloc_path,
+            client.clock.now(),
+            client.node.node_resources.cpu.cpu_shares,
             self._cpus,
         )
         return Stats(body=body)

@@ -197,9 +197,7 @@ class Session:
                 task.cancel()
         await self._pipe.close()
 
-    async def call(
-        self, kind: str, body: Any, reply: type[Reply], timeout_s: float = REQUEST_TIMEOUT_S
-    ) -> Reply:
+    async def call(self, kind: str, body: Any, reply: type[Reply], timeout_s: float = REQUEST_TIMEOUT_S) -> Reply:
         """Ask, and decode the answer as `reply`.
 
         Raises the other side's `RoveError`, or `UnavailableError` on time-out and lost connections.
@@ -325,9 +323,7 @@ class Router:
         invariant(kind not in self._requests, f"two answers for {kind}")
         self._requests[kind] = decode_and_answer
 
-    def on_stream(
-        self, kind: str, body: type[Any], serve: Callable[[Session, Any, Stream], Awaitable[None]]
-    ) -> None:
+    def on_stream(self, kind: str, body: type[Any], serve: Callable[[Session, Any, Stream], Awaitable[None]]) -> None:
         """Serve streams of `kind`."""
 
         async def decode_and_serve(session: Session, raw: bytes, stream: Stream) -> None:

@@ -24,9 +24,7 @@ class DeploymentStatus(StrEnum):
     UNBLOCKING = "unblocking"
 
 
-DEPLOYMENT_TERMINAL = frozenset(
-    {DeploymentStatus.FAILED, DeploymentStatus.SUCCESSFUL, DeploymentStatus.CANCELLED}
-)
+DEPLOYMENT_TERMINAL = frozenset({DeploymentStatus.FAILED, DeploymentStatus.SUCCESSFUL, DeploymentStatus.CANCELLED})
 
 
 class GateAnswer(Noun, frozen=True, kw_only=True):

@@ -297,5 +297,3 @@ class SchedulerConfiguration(Noun, frozen=True, kw_only=True):
     node_limit_for_feasibility_checks: int = 0
     create_index: int = 0
     modify_index: int = 0
-
-
