@@ -223,7 +223,7 @@ def one_hundred(agent: Agent, runs: int) -> float:
 
 
 def memory_per_task(agent: Agent, tasks: int) -> dict[str, float]:
-    """MiB of PSS that each of many raw_exec tasks adds: the agent's growth and the helpers, tasks themselves left out."""
+    """MiB of PSS that each of many raw_exec tasks adds: agent and helpers, without the tasks themselves."""
     agent.call("PUT", "/v1/jobs", {"Job": job("warm-up", count=1, cpu=1)})
     agent.wait(lambda: agent.call("GET", "/v1/job/warm-up/summary")["Summary"]["g"]["Running"] == 1)
     time.sleep(2)
