@@ -8,9 +8,10 @@ import os
 import platform
 from pathlib import Path
 
-from bench import first_light
+from bench import first_light, jobspec, rollouts
 
 OUT = Path(__file__).parent / "out"
+PARTS = {"a whole agent": first_light.run, "job language": jobspec.run, "roll-outs": rollouts.run}
 
 
 def machine() -> dict[str, object]:
@@ -32,9 +33,12 @@ def main() -> None:
     arguments = options.parse_args()
     on = machine()
     print(f"{on['cores']} cores, {on['memory_gib']} GiB, Python {on['python']}; load before: {on['load_before']:.1f}")
-    rows = first_light.run(arguments.quick)
+    figures = {}
+    for name, run in PARTS.items():
+        print(f"-- {name}", flush=True)
+        figures[name] = run(arguments.quick)
     OUT.mkdir(exist_ok=True)
-    (OUT / "bench.json").write_text(json.dumps({"machine": on, "quick": arguments.quick, "figures": rows}, indent=2))
+    (OUT / "bench.json").write_text(json.dumps({"machine": on, "quick": arguments.quick, "figures": figures}, indent=2))
     print(f"written: {OUT / 'bench.json'}")
 
 
