@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-scheduler fuzz wheel clean
+.PHONY: help setup demo test check format bench bench-scheduler bench-fleet fuzz wheel clean
 
 PY := .venv/bin/python
 
@@ -31,6 +31,9 @@ bench: setup ## Measure the figures of the README (table, and bench/out/bench.js
 
 bench-scheduler: setup ## Measure the scheduler (QUICK=1: within five minutes)
 	@$(PY) -m bench.scheduler $(if $(QUICK),--quick,)
+
+bench-fleet: setup ## Measure fleets over real sockets and container replays (QUICK=1: smaller)
+	@$(PY) -m bench.fleet $(if $(QUICK),--quick,)
 
 fuzz: setup ## Fuzz the job language for ten minutes (SECONDS_MAX=600)
 	@scripts/fuzz

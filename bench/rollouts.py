@@ -104,8 +104,9 @@ def auto_revert(shop: Shop) -> int:
     return good
 
 
+# The way back comes before canaries: going back to a version with canaries waits for their promotion too.
 KINDS: dict[str, Callable[[Shop], int]] = {
-    "rolling": rolling, "canary and promotion": canary, "blue and green": blue_green, "auto-revert": auto_revert,
+    "rolling": rolling, "auto-revert": auto_revert, "canary and promotion": canary, "blue and green": blue_green,
 }  # fmt: skip
 
 

@@ -1,17 +1,12 @@
-"""Real services on a real agent: discovery, health, and roll-outs that nobody notices."""
+"""Real services on a real agent: discovery, health, names in the DNS."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from rove.testing.traffic import Traffic
 
 from .conftest import AgentProcess, Agents, free_ports, until
 
@@ -113,66 +108,6 @@ def deployed(agents: Agents, folder: Path, **update: Any) -> AgentProcess:
     wait_deployed(agent, 0)
     until(lambda: len(instances(agent)) == 3, "three instances")
     return agent
-
-
-def roll(agent: AgentProcess, folder: Path) -> None:
-    agent.register(a_web_job("2", folder))
-    wait_deployed(agent, 1)
-
-
-def canary(agent: AgentProcess, folder: Path, count: int = 1) -> None:
-    agent.register(a_web_job("2", folder, Canary=count))
-
-    def ready() -> bool:
-        found = deployment(agent)
-        return found["JobVersion"] == 1 and found["TaskGroups"]["web"]["HealthyAllocs"] == count
-
-    until(ready, "the canaries are healthy", 120)
-    tags = [each["Tags"] for each in instances(agent)]
-    assert tags.count(["canary"]) == count
-    agent.put(
-        f"/v1/deployment/promote/{deployment(agent)['ID']}", {"DeploymentID": deployment(agent)["ID"], "All": True}
-    )
-    wait_deployed(agent, 1)
-    until(lambda: [each["Tags"] for each in instances(agent)] == [["live", "v2"]] * 3, "canary tags are gone")
-
-
-def blue_green(agent: AgentProcess, folder: Path) -> None:
-    canary(agent, folder, count=3)
-
-
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("change", [roll, canary, blue_green])
-def test_nobody_notices_a_new_version(
-    agents: Agents, tmp_path: Path, change: Callable[[AgentProcess, Path], None], record_property: Any
-) -> None:
-    agent = deployed(agents, tmp_path)
-    with Traffic(agent.address, "web", rate=250) as traffic:
-        until(lambda: traffic.answers["1"] > 100, "the old version answers")
-        change(agent, tmp_path)
-        until(lambda: len(agent.running("web")) == 3, "the old version has ended")
-        until(lambda: {tag for each in instances(agent) for tag in each["Tags"]} == {"live", "v2"}, "it is registered")
-        so_far = traffic.answers["2"]
-        until(lambda: traffic.answers["2"] > so_far + 500, "the new version answers")
-    record_property("requests_per_second", round(traffic.achieved))
-    print(f"{change.__name__}: {traffic.sent} requests, {traffic.achieved:.0f}/s, failed: {len(traffic.failures)}")
-    assert traffic.failures == []
-    assert traffic.answers.total() == traffic.sent
-
-
-@pytest.mark.timeout(400)
-def test_nobody_notices_a_bad_version_that_is_taken_back(agents: Agents, tmp_path: Path) -> None:
-    agent = deployed(agents, tmp_path)
-    with Traffic(agent.address, "web", rate=250) as traffic:
-        until(lambda: traffic.answers["1"] > 100, "the old version answers")
-        rules = {"AutoRevert": True, "HealthyDeadline": 3 * SECOND, "ProgressDeadline": 6 * SECOND}
-        agent.register(a_web_job("2", tmp_path, slow_s=3600, **rules))
-        wait_deployed(agent, 1, "failed")
-        wait_deployed(agent, 2)
-        until(lambda: len(instances(agent)) == 3 and len(agent.running("web")) == 3, "all is as before")
-    print(f"auto-revert: {traffic.sent} requests, {traffic.achieved:.0f}/s, failed: {len(traffic.failures)}")
-    assert traffic.failures == []
-    assert set(traffic.answers) == {"1"}
 
 
 def test_an_instance_is_handed_out_only_while_its_checks_pass(agents: Agents, tmp_path: Path) -> None:

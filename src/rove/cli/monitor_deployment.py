@@ -74,7 +74,22 @@ def summary(found: Json, verbose: bool) -> str:
             ("Description", found.get("StatusDescription")),
         ]
     )
-    return f"{head}\n\n{groups_table(found)}"
+    return f"{head}\n\n{groups_text(found)}"
+
+
+def groups_text(found: Json) -> str:
+    """The groups as a table, and below it what their gates have said so far."""
+    return "\n".join([groups_table(found), *gate_lines(found)])
+
+
+def gate_lines(found: Json) -> list[str]:
+    """The last answer of each gate, a line each."""
+    lines = []
+    for name, group in sorted((found.get("TaskGroups") or {}).items()):
+        for answer in group.get("GateAnswers") or []:
+            state = "open" if answer.get("IsOpen") else "closed"
+            lines.append(f'Gate "{answer.get("Name")}" of "{name}" is {state}: {answer.get("Text") or "-"}')
+    return lines
 
 
 def groups_table(found: Json) -> str:
@@ -130,7 +145,7 @@ class _Screen:
         if self._live is None:
             name = f'Deployment "{short(found["ID"], verbose)}"'
             say(self._app, f"{name} is {found['Status']}: {found.get('StatusDescription') or '-'}")
-            click.echo(_indented(groups_table(found)))
+            click.echo(_indented(groups_text(found)))
         else:
             from rich.text import Text
 

@@ -111,6 +111,8 @@ class SimNode:
         self._talking: list[asyncio.Task[None]] = []
         self._is_silent = False
         self._sequence = 0
+        self._changes = 0
+        self._counted = (-1, 0)
 
     def start(self) -> None:
         """Come to life (again)."""
@@ -136,6 +138,7 @@ class SimNode:
             self._running.cancel()
             self._running = None
         self.allocs.clear()
+        self._changes += 1
         self._reports.clear()
 
     @property
@@ -146,7 +149,11 @@ class SimNode:
     @property
     def running(self) -> int:
         """How many allocations it runs."""
-        return sum(1 for status in self.allocs.values() if status is AllocStatus.RUNNING)
+        counted_at, count = self._counted
+        if counted_at != self._changes:
+            count = sum(1 for status in self.allocs.values() if status is AllocStatus.RUNNING)
+            self._counted = (self._changes, count)
+        return count
 
     async def _run(self) -> None:
         while not self._is_silent:
@@ -192,6 +199,7 @@ class SimNode:
     async def _changed(self, _: Session, message: Assignment) -> Empty:
         if self._is_silent:
             await asyncio.Event().wait()
+        self._changes += 1
         for alloc in message.allocations:
             known = self.allocs.get(alloc.id)
             if alloc.desired_status is not Desired.RUN:

@@ -54,6 +54,7 @@ PUSHES_PER_SECOND = 5_000
 PUSH_GAP_MAX_S = 0.5
 """The first change goes out at once. A burst behind it goes out in few messages, so that all nodes together get no more
 than this many a second: each costs the server more than what it carries."""
+REPORT_COMMITS_AT_ONCE = 4
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
 NODES_PER_TTL_SECOND = 2000
@@ -327,24 +328,35 @@ class Nodes:
         return await services.look_up(self._store, request)
 
     async def _store_reports(self) -> None:
-        """Store reports of all nodes together: while one batch is flushed the next gathers."""
-        while True:
-            await self._report_wake.wait()
-            self._report_wake.clear()
-            batch = self._take_reports()
-            try:
-                index = await self._store_batch([(node_id, updates) for node_id, updates, _ in batch])
-            except Exception as error:  # also our own bugs: this loop must not end
-                log.exception("reports of %d nodes could not be stored", len(batch))
-                for *_, future in batch:
-                    if not future.done():
-                        future.set_exception(
-                            UnavailableError("state.not_stored", "the report was not stored", str(error))
-                        )
-                continue
+        """Store reports of all nodes together: while some batches are flushed the next one is worked out."""
+        room = asyncio.Semaphore(REPORT_COMMITS_AT_ONCE)
+        flushing: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await self._report_wake.wait()
+                await room.acquire()
+                self._report_wake.clear()
+                task = asyncio.get_running_loop().create_task(self._store_and_answer(self._take_reports()))
+                flushing.add(task)
+                task.add_done_callback(flushing.discard)
+                task.add_done_callback(lambda _: room.release())
+                await asyncio.sleep(0)  # the batch is applied to the head before the next is taken
+        finally:
+            for task in flushing:
+                task.cancel()
+
+    async def _store_and_answer(self, batch: list[tuple[str, tuple[AllocUpdate, ...], asyncio.Future[int]]]) -> None:
+        try:
+            index = await self._store_batch([(node_id, updates) for node_id, updates, _ in batch])
+        except Exception as error:  # also our own bugs: the nodes must hear of it
+            log.exception("reports of %d nodes could not be stored", len(batch))
             for *_, future in batch:
                 if not future.done():
-                    future.set_result(index)
+                    future.set_exception(UnavailableError("state.not_stored", "the report was not stored", str(error)))
+            return
+        for *_, future in batch:
+            if not future.done():
+                future.set_result(index)
 
     def _take_reports(self) -> list[tuple[str, tuple[AllocUpdate, ...], asyncio.Future[int]]]:
         """The oldest messages, as many as one commit should hold; the rest comes next."""
