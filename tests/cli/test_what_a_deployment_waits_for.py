@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rove.cli.deployment import waiting
+from rove.cli.monitor_deployment import summary
 
 
 def test_each_thing_it_waits_for_is_a_line_with_its_time() -> None:
@@ -24,3 +25,13 @@ def test_each_thing_it_waits_for_is_a_line_with_its_time() -> None:
 
 def test_an_agent_that_cannot_say_shows_nothing() -> None:
     assert waiting({}, 1000.0) == []
+
+
+def test_the_answers_of_gates_are_shown_while_a_deployment_is_followed() -> None:
+    answers = [
+        {"Name": "api", "IsOpen": True, "Text": "status 200"},
+        {"Name": "smoke", "IsOpen": False, "Text": "exit code 4"},
+    ]
+    found = {"ID": "d0d0bbbb", "Status": "running", "TaskGroups": {"web": {"GateAnswers": answers}, "db": {}}}
+    lines = summary(found, verbose=False).splitlines()
+    assert lines[-2:] == ['Gate "api" of "web" is open: status 200', 'Gate "smoke" of "web" is closed: exit code 4']

@@ -133,6 +133,23 @@ async def test_a_canary_waits_for_room_and_is_promoted_when_it_came() -> None:
 
 
 @virtually
+async def test_room_that_comes_while_a_deployment_is_paused_is_not_taken_before_it_goes_on() -> None:
+    async with Cluster(nodes=[a_node("full", cpu=350)]) as cluster:
+        job = a_job(count=3, cpu=100, update=an_update(canary=1))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        await cluster.register(a_restarting_version(job))
+        await cluster.settle(60)
+        deployment_id = cluster.deployment().id
+        await cluster.server.pause_deployment(deployment_id, True)
+        await cluster.add_node(a_node("another"))
+        await cluster.settle(600)
+        assert cluster.allocs(version=1) == []
+        await cluster.server.pause_deployment(deployment_id, False)
+        await _healthy(cluster, 1)
+
+
+@virtually
 async def test_a_canary_whose_node_dies_is_placed_elsewhere() -> None:
     async with Cluster(nodes=4) as cluster:
         await _with_canaries(cluster)
