@@ -121,24 +121,6 @@ def duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-def go_duration(nanoseconds: Any) -> str:
-    """A duration in nanoseconds as Go writes it: ``1h30m0s``, ``250ms``."""
-    ns = int(nanoseconds or 0)
-    if ns == 0:
-        return "0s"
-    sign, ns = ("-" if ns < 0 else ""), abs(ns)
-    if ns < 1_000_000_000:
-        for unit, size in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)):
-            if ns >= size:
-                return f"{sign}{ns / size:g}{unit}"
-    seconds, rest = divmod(ns, 1_000_000_000)
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    tail = f"{seconds % 60 + rest / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{tail}"
-    return f"{sign}{minutes}m{tail}" if minutes else f"{sign}{tail}"
-
-
 def size(count: Any) -> str:
     """Bytes in binary units: ``1.5 MiB``."""
     amount = float(count or 0)

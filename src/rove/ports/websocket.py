@@ -42,10 +42,3 @@ async def dial(session: aiohttp.ClientSession, address: str, timeout_s: float = 
         f"http://{address}{PATH}", timeout=timeout, max_msg_size=MAX_FRAME, compress=0, autoping=True,
     )  # fmt: skip
     return WebSocketPipe(socket)
-
-
-async def accept(request: web.Request) -> WebSocketPipe:
-    """Take over a request as a WebSocket."""
-    socket = web.WebSocketResponse(max_msg_size=MAX_FRAME, compress=False, timeout=2.0)
-    await socket.prepare(request)
-    return WebSocketPipe(socket)

@@ -67,13 +67,6 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._jumping.horizon = float("inf")
         return self.run_until_complete(work)
 
-    def run_until(self, when: float) -> None:
-        """Run everything that is due up to `when` (virtual seconds)."""
-        self._jumping.horizon = when
-        self.run_forever()
-        if when != float("inf"):
-            self._jumping.now = max(self._jumping.now, when)
-
     def settle(self, quiet_s: float, limit_s: float, last_change: Callable[[], float]) -> bool:
         """Run until nothing has changed for `quiet_s`, at most `limit_s` (virtual). Says whether it is quiet.
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rove.structs.alloc import Allocation, AllocStatus, TaskState, TaskStatus
-from rove.structs.job import Lifecycle, Task, TaskGroup
+from rove.structs.job import Lifecycle, TaskGroup
 from rove.structs.resources import ports_of
 
 
@@ -262,8 +262,3 @@ def shares_port(alloc: Allocation, other: Allocation) -> bool:
     """True if both hold the same host port, so that one can only start when the other has let go of it."""
     mine = {port.value for port in ports_of(alloc.allocated_resources) if not port.ignore_collision}
     return any(port.value in mine for port in ports_of(other.allocated_resources) if not port.ignore_collision)
-
-
-def task_roles(tasks: Sequence[Task]) -> dict[str, Role]:
-    """Roles by task name."""
-    return {task.name: role_of(task.lifecycle) for task in tasks}

@@ -53,10 +53,6 @@ class Source:
         column = 1 + (clusters(self.text[start:offset]) if offset - start <= FAR_OUT else offset - start)
         return Position(line, column, self.bytes_before + len(self.text[:offset].encode("utf-8", "surrogatepass")))
 
-    def line_of(self, offset: int) -> int:
-        """The line that holds `offset`, from 1."""
-        return bisect_right(self._line_starts(), offset)
-
     def line_text(self, line: int) -> str:
         """The text of a line (from 1) without its end."""
         starts = self._line_starts()

@@ -68,11 +68,6 @@ class Block:
         return Range(self._source, self._type_at[0], end)
 
     @property
-    def whole_range(self) -> Range:
-        """From the type to the closing brace."""
-        return Range(self._source, *self._span)
-
-    @property
     def type_range(self) -> Range:
         """The type alone."""
         return Range(self._source, *self._type_at)

@@ -12,7 +12,6 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rove.errors import invariant
 from rove.structs.evaluation import Evaluation, Trigger
 
 DELIVERIES_MAX = 3
@@ -299,9 +298,3 @@ def may_help(evaluation: Evaluation, node_class: str) -> bool:
         return True
     eligible: Mapping[str, bool] = evaluation.class_eligibility
     return eligible.get(node_class, True)
-
-
-def is_settled(evaluation: Evaluation) -> bool:
-    """True for an evaluation that has nothing left to do."""
-    invariant(evaluation.id, "an evaluation without id")
-    return evaluation.is_terminal

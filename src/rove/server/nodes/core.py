@@ -91,14 +91,6 @@ def assignment(allocations: Iterable[Allocation], *, index: int, full: bool, gon
     return AllocsChanged(index=index, full=full, allocations=tuple(lean), jobs=jobs, gone=tuple(gone))
 
 
-def concerns_node(allocation: Allocation, *, held: bool) -> bool:
-    """Does a node that (re)connects have to hear of this allocation?
-
-    It must hear of everything that may still run there, and of ended ones whose directory it keeps.
-    """
-    return not allocation.is_client_terminal or held
-
-
 def jobs_to_look_at(
     updates: Iterable[tuple[AllocUpdate, Allocation]],
 ) -> dict[Trigger, dict[tuple[str, str], Allocation]]:

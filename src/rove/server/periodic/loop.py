@@ -72,10 +72,6 @@ class Periodics:
                 self._changed.add(key)
                 self._wake.set()
 
-    def next_of(self, namespace: str, job_id: str) -> float | None:
-        """When a job is launched next, in seconds since the epoch."""
-        return self._due.get((namespace, job_id))
-
     async def force(self, namespace: str, job_id: str) -> JobRegistered:
         """Launch a job now, whatever its times are and whether an earlier launch still runs."""
         head = self._store.head()

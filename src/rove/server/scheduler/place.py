@@ -144,10 +144,6 @@ class Placer:
             found = feasible(ask, self.ledger.view, self.ledger.fleet, self.base(ask), index)
             Run(self, ask, found, outcome).run(requests, plain)
 
-    def live_of(self, group: str) -> list[Allocation]:
-        """Live allocations of one group."""
-        return [alloc for alloc in self.live.values() if alloc.task_group == group]
-
 
 class Run:
     """Placing copies of one group and one version."""

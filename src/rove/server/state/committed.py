@@ -71,12 +71,6 @@ class Committed:
         return tuple(node for node in found if node is not None)
 
     @property
-    def deleted_nodes(self) -> tuple[str, ...]:
-        """Ids of nodes that are gone."""
-        ids = (key[1] for key in self.named if key[0] == "Node")
-        return tuple(node_id for node_id in ids if self.snapshot.node(node_id) is None)
-
-    @property
     def jobs(self) -> tuple[Job, ...]:
         """Jobs that were stored, or whose status changed."""
         found = (self.snapshot.job(key[1], key[2]) for key in self.touched if key[0] == "job")
