@@ -44,8 +44,7 @@ class _Placed(Block):
     __slots__ = ()
 
     def __init__(self, origin: Block, content: Block) -> None:
-        span = (origin.range.start_offset, origin.range.end_offset)
-        super().__init__(content.body.source, origin.labels[0], [], content.body, span, span, [])
+        super().__init__(content.body.source, origin.labels[0], [], content.body, _header(origin), [])
 
 
 def _header(block: Block) -> tuple[int, int]:

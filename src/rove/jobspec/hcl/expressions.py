@@ -228,15 +228,7 @@ class ExpressionParser(TokenReader):
 
     def _for(self, start: int, closer: str, scan: Any) -> Node:
         """From the word `for` to the closing bracket."""
-        self.advance()
-        first = self._loop_name()
-        second = None
-        if self.kind == ",":
-            self.advance()
-            second = self._loop_name()
-        if not (self.kind == "ident" and self.word() == "in"):
-            self.expected('"in"')
-        self.advance()
+        first, second = self.loop_names()
         many = self.expression()
         if self.kind != ":":
             self.expected('":"')
@@ -271,6 +263,19 @@ class ExpressionParser(TokenReader):
         self.advance()
         names = (None, first) if second is None else (first, second)
         return For(names, many, key, result, condition, group, start, end)
+
+    def loop_names(self) -> tuple[str, str | None]:
+        """The one or two names between `for` and `in`; both words are passed over."""
+        self.advance()
+        first = self._loop_name()
+        second = None
+        if self.kind == ",":
+            self.advance()
+            second = self._loop_name()
+        if not (self.kind == "ident" and self.word() == "in"):
+            self.expected('"in"')
+        self.advance()
+        return first, second
 
     def _loop_name(self) -> str:
         if self.kind != "ident":

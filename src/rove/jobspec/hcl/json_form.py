@@ -303,7 +303,7 @@ class _Builder:
         names = [each.value for each in labels]
         body = self.body([value], type.value)
         blocks.append(
-            Block(self.source, type.value, names, body, (type.start, value.end), (type.start, type.end), spans)
+            Block(self.source, type.value, names, body, (type.start, type.end), spans)
         )
 
     def expression(self, item: _Item) -> Node:

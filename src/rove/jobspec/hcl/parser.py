@@ -286,7 +286,7 @@ class FileParser(TemplateParser):
         body, end = self.body(position, header)
         self.block_depth -= 1
         self.depth = self.block_depth
-        blocks.append(Block(self.source, type, labels, body, (type_at[0], end), type_at, spans))
+        blocks.append(Block(self.source, type, labels, body, type_at, spans))
         return self._after_block(end)
 
     def _after_block(self, end: int) -> int:
@@ -422,5 +422,5 @@ class FileParser(TemplateParser):
         end = self.stop
         made = Attribute(self.source, name, expression, (name_at[0], expression.end), name_at)
         body = Body(self.source, {name: made}, [], (begin, self.start))
-        blocks.append(Block(self.source, type, labels, body, (type_at[0], end), type_at, spans))
+        blocks.append(Block(self.source, type, labels, body, type_at, spans))
         return self._after_block(end)

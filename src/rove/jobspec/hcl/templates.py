@@ -241,15 +241,7 @@ class TemplateParser(ExpressionParser):
             return Part(word, opened, 0, self.expression())
         if word != "for":
             self.fail("Unknown directive", f'"{word}" is none of if, else, endif, for, endfor')
-        self.advance()
-        first = self._loop_name()
-        second = None
-        if self.kind == ",":
-            self.advance()
-            second = self._loop_name()
-        if not (self.kind == "ident" and self.word() == "in"):
-            self.expected('"in"')
-        self.advance()
+        first, second = self.loop_names()
         names = (None, first) if second is None else (first, second)
         return Part(word, opened, 0, self.expression(), "", names)
 

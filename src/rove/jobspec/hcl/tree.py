@@ -41,7 +41,7 @@ class Attribute:
 class Block:
     """`type "label" { body }`."""
 
-    __slots__ = ("_label_spans", "_source", "_span", "_type_at", "body", "labels", "type")
+    __slots__ = ("_label_spans", "_source", "_type_at", "body", "labels", "type")
 
     def __init__(
         self,
@@ -49,7 +49,6 @@ class Block:
         type: str,
         labels: list[str],
         body: Body,
-        span: tuple[int, int],
         type_at: tuple[int, int],
         label_spans: list[tuple[int, int]],
     ) -> None:
@@ -57,7 +56,6 @@ class Block:
         self.type = type
         self.labels = labels
         self.body = body
-        self._span = span
         self._type_at = type_at
         self._label_spans = label_spans
 
