@@ -14,6 +14,8 @@ import msgspec
 from rove.agent.config import AgentConfig, Section
 from rove.agent.config_tree import Setting, Table
 from rove.errors import BadRequestError
+from rove.jobspec.durations import parse_duration
+from rove.structs.base import SECOND
 
 IGNORED: dict[str, frozenset[str]] = {
     "": frozenset({
@@ -224,31 +226,18 @@ def _truth(value: Any) -> bool:
 
 _SCALARS: dict[Any, Any] = {str: _text, int: _whole, float: _number, bool: _truth}
 
-_TIME_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 def seconds_of(value: Any) -> float:
     """The seconds of a duration text such as "1h30m" or "250ms". Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f'expected a duration such as "30s", not {_shown(value)}')
     text = value.strip()
-    sign = -1.0 if text.startswith("-") else 1.0
-    rest = text.lstrip("+-")
-    if rest == "0":
-        return 0.0
-    total, empty = 0.0, True
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        unit_length = len(rest[digits:]) - len(rest[digits:].lstrip("nuµmsh"))
-        unit = rest[digits : digits + unit_length]
-        number = rest[:digits]
-        if not number or number.count(".") > 1 or number == "." or unit not in _TIME_UNITS:
-            raise ValueError(f'expected a duration such as "30s" or "1h30m", not {_shown(value)}')
-        total += float(number) * _TIME_UNITS[unit]
-        rest, empty = rest[digits + unit_length :], False
-    if empty:
+    if not text:
         raise ValueError('expected a duration such as "30s", not an empty text')
-    return sign * total
+    nanoseconds = parse_duration(text)
+    if nanoseconds is None:
+        raise ValueError(f'expected a duration such as "30s" or "1h30m", not {_shown(value)}')
+    return nanoseconds / SECOND
 
 
 _SIZE_UNITS = {

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
-
 from rove.errors import BadRequestError
+from rove.jobspec import durations
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-_DURATION = re.compile(r"([+-]?)((?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:ns|us|µs|μs|ms|s|m|h))+\Z")
-_PART = re.compile(r"(\d*\.?\d*)(ns|us|µs|μs|ms|s|m|h)")
-_UNIT_NS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
-_MAX_LENGTH = 64
 
 
 def parse_bool(name: str, text: str) -> bool:
@@ -50,13 +35,10 @@ def parse_int(name: str, text: str) -> int:
 
 def parse_duration(name: str, text: str) -> int:
     """A duration such as ``1m30s`` or ``250ms`` in nanoseconds. Raises `BadRequestError`."""
-    if text == "0":
-        return 0
-    match = _DURATION.match(text) if len(text) <= _MAX_LENGTH else None
-    if match is None:
+    nanoseconds = durations.parse_duration(text)
+    if nanoseconds is None:
         raise bad_value(name, text, 'a duration such as "30s", "250ms" or "5m"')
-    total = sum(Decimal(number) * _UNIT_NS[unit] for number, unit in _PART.findall(text))
-    return int(-total if match.group(1) == "-" else total)
+    return nanoseconds
 
 
 def bad_value(name: str, text: str, wanted: str) -> BadRequestError:

@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from rove.jobspec.durations import parse_duration
 from rove.ports import Clock
-from rove.structs.base import from_unix
+from rove.structs.base import SECOND, from_unix
 from rove.structs.node import DriverInfo
 
 from .base import Capabilities, DriverError, EmitEvent, Exit, TaskSpec, TaskUsage
@@ -28,7 +29,6 @@ KEYS = frozenset({
     "stdout_repeat_duration", "stderr_string", "stderr_repeat", "stderr_repeat_duration", "exec_command",
     "driver_ip", "driver_advertise", "driver_port_map", "plugin_exit_after",
 })  # fmt: skip
-UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class MockConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,20 +58,11 @@ def seconds(value: object) -> float:
         raise ValueError("not a duration")
     if isinstance(value, int | float):
         return float(value) * 1e-9
-    text, total, number = str(value).strip(), 0.0, ""
-    if not text:
-        return 0.0
-    position = 0
-    while position < len(text):
-        start = position
-        while position < len(text) and (text[position].isdigit() or text[position] == "."):
-            position += 1
-        number = text[start:position]
-        start = position
-        while position < len(text) and not (text[position].isdigit() or text[position] == "."):
-            position += 1
-        total += float(number) * UNITS[text[start:position]]
-    return total
+    text = str(value).strip()
+    nanoseconds = parse_duration(text) if text else 0
+    if nanoseconds is None:
+        raise ValueError("not a duration")
+    return nanoseconds / SECOND
 
 
 def read_config(config: Mapping[str, Any]) -> tuple[MockConfig, list[str]]:
@@ -89,7 +80,7 @@ def read_config(config: Mapping[str, Any]) -> tuple[MockConfig, list[str]]:
                 values[field.name] = seconds(config[key])
             else:
                 values[field.name] = msgspec.convert(config[key], _type_of(field.name), strict=False)
-        except (ValueError, KeyError, msgspec.ValidationError):
+        except (ValueError, msgspec.ValidationError):
             problems.append(f"{key}: {config[key]!r} is not usable here")
     return MockConfig(**values), problems
 

@@ -302,9 +302,7 @@ class _Builder:
         spans = [(each.start, each.end) for each in labels]
         names = [each.value for each in labels]
         body = self.body([value], type.value)
-        blocks.append(
-            Block(self.source, type.value, names, body, (type.start, type.end), spans)
-        )
+        blocks.append(Block(self.source, type.value, names, body, (type.start, type.end), spans))
 
     def expression(self, item: _Item) -> Node:
         if item.kind == "text":

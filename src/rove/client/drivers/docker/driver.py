@@ -19,6 +19,8 @@ from rove.client.drivers.processor import core_count, core_mhz
 from rove.client.drivers.registry import DriverContext
 from rove.client.shim import cgroup
 from rove.client.shim.stats import GroupMeter
+from rove.jobspec.durations import parse_duration
+from rove.structs.base import SECOND
 from rove.structs.node import DriverInfo
 
 from . import config as rules
@@ -494,18 +496,10 @@ def _seconds(value: Any, default: float) -> float:
         return default
     if isinstance(value, int | float):
         return float(value)
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    total, number = 0.0, ""
     text = str(value)
-    position = 0
-    while position < len(text):
-        if text[position].isdigit() or text[position] == ".":
-            number += text[position]
-            position += 1
-            continue
-        unit = "ms" if text.startswith("ms", position) else text[position]
-        if unit not in units or not number:
-            raise DriverError(f"{value!r} is not a duration such as 30s or 5m")
-        total += float(number) * units[unit]
-        number, position = "", position + len(unit)
-    return total + (float(number) if number else 0.0)
+    if text.replace(".", "", 1).isdecimal():
+        return float(text)
+    nanoseconds = parse_duration(text)
+    if nanoseconds is None:
+        raise DriverError(f"{value!r} is not a duration such as 30s or 5m")
+    return nanoseconds / SECOND
