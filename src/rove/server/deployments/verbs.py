@@ -170,7 +170,7 @@ class DeploymentVerbs:
         if not deployment.is_active:
             raise BadRequestError(
                 "deployment.over",
-                f"can't {verb} terminal deployment",
+                f"can't {verb}: this is a terminal deployment",
                 f"deployment {deployment.id[:8]} is {deployment.status}: {deployment.status_description}",
                 status=500,
             )

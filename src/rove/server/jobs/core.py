@@ -78,7 +78,7 @@ def check_index(current: Job | None, modify_index: int) -> None:
     if modify_index == 0 and current is not None:
         raise ConflictError(
             "job.exists",
-            f"Enforcing job modify index {modify_index}: job already exists",
+            f"Enforcing job modify index {modify_index}: it is there already",
             status=500,
             why=f'job "{current.id}" has modify index {current.job_modify_index}',
             fix=f"submit again with -check-index {current.job_modify_index}",
@@ -86,15 +86,14 @@ def check_index(current: Job | None, modify_index: int) -> None:
     if modify_index != 0 and current is None:
         raise ConflictError(
             "job.missing",
-            f"Enforcing job modify index {modify_index}: job does not exist",
+            f"Enforcing job modify index {modify_index}: there is no such job",
             status=500,
             fix="submit again with -check-index 0",
         )
     if current is not None and modify_index != current.job_modify_index:
         raise ConflictError(
             "job.moved_on",
-            f"Enforcing job modify index {modify_index}: "
-            f"job exists with conflicting job modify index: {current.job_modify_index}",
+            f"Enforcing job modify index {modify_index}: the job has moved on to {current.job_modify_index}",
             status=500,
             fix="look at the job's plan, then submit with the index that it shows",
         )

@@ -142,7 +142,7 @@ class Jobs:
         job = self._existing(head, namespace, job_id)
         if not core.needs_evaluation(job):
             kind = "periodic" if job.is_periodic else "parameterized"
-            raise BadRequestError("job.not_evaluable", f"can't evaluate {kind} job", status=500)
+            raise BadRequestError("job.not_evaluable", f"a {kind} job runs nothing itself, so there is nothing to evaluate", status=500)
         evaluation = self._evaluation(job, Trigger.JOB_REGISTER)
         transitions = {}
         if force_reschedule:
@@ -273,7 +273,7 @@ class Jobs:
             )
             return self._registered(job.key, index, None)
         if error:
-            raise BadRequestError("job.scale", "scaling action should not contain count if error is true")
+            raise BadRequestError("job.scale", "an event that reports an error cannot change the count")
         latest = head.latest_deployment(namespace, job_id)
         if latest is not None and latest.is_active:
             raise BadRequestError(
@@ -397,7 +397,7 @@ class Jobs:
         if snapshot.namespace(job.namespace) is None:
             raise BadRequestError(
                 "job.unknown_namespace",
-                f'job "{job.id}" is in nonexistent namespace "{job.namespace}"',
+                f'job "{job.id}" names a nonexistent namespace, "{job.namespace}"',
                 f"known: {', '.join(n.name for n in snapshot.namespaces())}",
                 "create it, or name a known one",
                 status=500,
@@ -405,7 +405,7 @@ class Jobs:
         if job.node_pool not in ("", "all") and snapshot.node_pool(job.node_pool) is None:
             raise BadRequestError(
                 "job.unknown_node_pool",
-                f'job "{job.id}" is in nonexistent node pool "{job.node_pool}"',
+                f'job "{job.id}" names a nonexistent node pool, "{job.node_pool}"',
                 f"known: {', '.join(p.name for p in snapshot.node_pools())}",
                 "create it, or name a known one",
                 status=500,

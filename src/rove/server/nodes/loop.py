@@ -160,7 +160,7 @@ class Nodes:
             raise NotFoundError("node.unknown", f'Unknown node "{node_id}"', fix="list nodes with: rove node status")
         raise UnavailableError(
             "node.no_path",
-            "No path to node",
+            "the node cannot be reached from here",
             f'node "{node.name}" ({node_id[:8]}) is not connected to this server',
             "see that its agent runs and reaches this server's rpc port",
         )
