@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -15,13 +14,12 @@ from rove.engine import Engine, Leadership
 from rove.errors import BadRequestError, NotFoundError
 from rove.ports import Clock, Ids
 from rove.ports.fetch import fetch as http_fetch
-from rove.ports.transport import Pipe, Stream
 from rove.server.collection import core as collection
 from rove.server.collection.loop import Collection
-from rove.server.deployments import Asking, DeploymentChanged, Deployments, DeploymentVerbs, Fetch
+from rove.server.deployments import Asking, Deployments, DeploymentVerbs, Fetch
 from rove.server.drain import Drains
 from rove.server.evaluations.loop import Evaluations
-from rove.server.jobs import JobDispatched, JobPlan, JobRegistered, Jobs, WhyNot
+from rove.server.jobs import JobRegistered, Jobs
 from rove.server.nodes.loop import HeartbeatPolicy, Nodes
 from rove.server.periodic import Periodics
 from rove.server.state import (
@@ -34,11 +32,8 @@ from rove.server.state import (
 )
 from rove.structs.alloc import DesiredTransition
 from rove.structs.base import from_unix
-from rove.structs.deployment import DeploymentWaits
 from rove.structs.evaluation import Trigger
-from rove.structs.job import Job, JobSubmission
-from rove.structs.messages import Kind
-from rove.structs.node import DrainSpec, Eligibility, Node, NodeEvent, SchedulerConfiguration
+from rove.structs.node import Eligibility, Node, NodeEvent, SchedulerConfiguration
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +82,32 @@ class Server:
         self.evaluations = Evaluations(self.store, clock, ids, self._threads, workers=workers)
         self.jobs = Jobs(self.store, clock, ids, self._threads)
         self.deployments = Deployments(self.store, clock, ids, Asking(fetch, self.nodes.open))
-        self._deployment_verbs = DeploymentVerbs(self.store, clock, ids, self.nodes)
         self.drains = Drains(self.store, self.nodes, clock, ids)
         self.periodics = Periodics(self.store, clock, ids)
         self.collection = Collection(self.store, self.nodes, clock, settings.thresholds)
+        # What a room answers by itself. The API calls every verb on the server (`rove.api.backend.Server`).
+        self.register_job = self.jobs.register
+        self.deregister_job = self.jobs.deregister
+        self.evaluate_job = self.jobs.evaluate
+        self.plan_job = self.jobs.plan
+        self.why_not = self.jobs.why_not
+        self.why_job = self.jobs.why
+        self.revert_job = self.jobs.revert
+        self.set_stability = self.jobs.set_stability
+        self.scale_job = self.jobs.scale
+        self.dispatch_job = self.jobs.dispatch
+        self.force_periodic = self.periodics.force
+        roll_outs = DeploymentVerbs(self.store, clock, ids, self.nodes)
+        self.promote_deployment = roll_outs.promote
+        self.fail_deployment = roll_outs.fail
+        self.pause_deployment = roll_outs.pause
+        self.unblock_deployment = roll_outs.unblock
+        self.set_alloc_health = roll_outs.set_health
+        self.explain_deployment = roll_outs.explain
+        self.drain_node = self.drains.set_drain
+        self.serve_node = self.nodes.serve
+        self.call_node = self.nodes.call
+        self.open_node = self.nodes.open
 
     async def start(self) -> None:
         """Lead, load the state, and start the loops. Raises `RoveError` if the state cannot be used."""
@@ -138,125 +155,7 @@ class Server:
         """The leader's rpc address, '' if nobody leads."""
         return self.settings.rpc_address if self.is_leader else ""
 
-    async def serve_node(self, pipe: Pipe, peer: str = "") -> None:
-        """Serve a node's connection until it closes."""
-        await self.nodes.serve(pipe, peer)
-
     # -- jobs
-
-    async def register_job(
-        self,
-        job: Job,
-        *,
-        submission: JobSubmission | None = None,
-        enforce_index: bool = False,
-        modify_index: int = 0,
-        preserve_counts: bool = False,
-        preserve_resources: bool = False,
-        eval_priority: int = 0,
-    ) -> JobRegistered:
-        """Store a job in canonical form and look at it."""
-        return await self.jobs.register(
-            job,
-            submission=submission,
-            enforce_index=enforce_index,
-            modify_index=modify_index,
-            preserve_counts=preserve_counts,
-            preserve_resources=preserve_resources,
-            eval_priority=eval_priority,
-        )
-
-    async def deregister_job(
-        self,
-        namespace: str,
-        job_id: str,
-        *,
-        purge: bool = False,
-        eval_priority: int = 0,
-        no_shutdown_delay: bool = False,
-    ) -> JobRegistered:
-        """Stop a job; with `purge`, forget it."""
-        return await self.jobs.deregister(
-            namespace, job_id, purge=purge, eval_priority=eval_priority, no_shutdown_delay=no_shutdown_delay
-        )
-
-    async def evaluate_job(self, namespace: str, job_id: str, *, force_reschedule: bool = False) -> JobRegistered:
-        """Look at a job again."""
-        return await self.jobs.evaluate(namespace, job_id, force_reschedule=force_reschedule)
-
-    async def plan_job(self, job: Job) -> JobPlan:
-        """Dry run of a registration."""
-        return await self.jobs.plan(job)
-
-    async def why_not(self, job: Job, node: str) -> list[WhyNot]:
-        """What stands against a job's groups on a node, or on "all"."""
-        return await self.jobs.why_not(job, node)
-
-    async def why_job(self, namespace: str, job_id: str) -> str:
-        """A paragraph on how far a job is from what it asks for."""
-        return await self.jobs.why(namespace, job_id)
-
-    async def revert_job(
-        self, namespace: str, job_id: str, version: int, *, enforce_prior_version: int | None = None
-    ) -> JobRegistered:
-        """Register an older version as a new one."""
-        return await self.jobs.revert(namespace, job_id, version, enforce_prior_version=enforce_prior_version)
-
-    async def set_stability(self, namespace: str, job_id: str, version: int, stable: bool) -> int:
-        """Mark a version as (not) known to work."""
-        return await self.jobs.set_stability(namespace, job_id, version, stable)
-
-    async def scale_job(
-        self,
-        namespace: str,
-        job_id: str,
-        group: str,
-        count: int | None,
-        *,
-        message: str = "",
-        error: bool = False,
-        meta: dict[str, Any] | None = None,
-        enforce_index: bool = False,
-        modify_index: int = 0,
-    ) -> JobRegistered:
-        """Change a group's count, or note a scaling event."""
-        return await self.jobs.scale(
-            namespace,
-            job_id,
-            group,
-            count,
-            message=message,
-            error=error,
-            meta=meta,
-            enforce_index=enforce_index,
-            modify_index=modify_index,
-        )
-
-    async def dispatch_job(
-        self,
-        namespace: str,
-        job_id: str,
-        *,
-        payload: bytes = b"",
-        meta: dict[str, str] | None = None,
-        id_prefix: str = "",
-        idempotency_token: str = "",
-        priority: int = 0,
-    ) -> JobDispatched:
-        """Start a child of a parameterized job."""
-        return await self.jobs.dispatch(
-            namespace,
-            job_id,
-            payload=payload,
-            meta=meta,
-            id_prefix=id_prefix,
-            idempotency_token=idempotency_token,
-            priority=priority,
-        )
-
-    async def force_periodic(self, namespace: str, job_id: str) -> JobRegistered:
-        """Launch a periodic job now."""
-        return await self.periodics.force(namespace, job_id)
 
     async def stop_alloc(
         self, alloc_id: str, *, no_shutdown_delay: bool = False, reschedule: bool = False
@@ -267,36 +166,6 @@ class Server:
         )
         evaluations, index = await self.jobs.set_transitions([alloc_id], wish, Trigger.ALLOC_STOP)
         return JobRegistered(eval_id=evaluations[0].id if evaluations else "", eval_create_index=index, index=index)
-
-    # -- deployments
-
-    async def promote_deployment(
-        self, deployment_id: str, *, all: bool = False, groups: Sequence[str] = ()
-    ) -> DeploymentChanged:
-        """Let healthy canaries take over."""
-        return await self._deployment_verbs.promote(deployment_id, all=all, groups=groups)
-
-    async def fail_deployment(self, deployment_id: str) -> DeploymentChanged:
-        """End a deployment as failed."""
-        return await self._deployment_verbs.fail(deployment_id)
-
-    async def pause_deployment(self, deployment_id: str, pause: bool) -> DeploymentChanged:
-        """Hold a deployment, or let it go on."""
-        return await self._deployment_verbs.pause(deployment_id, pause)
-
-    async def unblock_deployment(self, deployment_id: str) -> DeploymentChanged:
-        """Release a deployment that waits for other regions."""
-        return await self._deployment_verbs.unblock(deployment_id)
-
-    async def set_alloc_health(
-        self, deployment_id: str, healthy: Sequence[str], unhealthy: Sequence[str]
-    ) -> DeploymentChanged:
-        """Say by hand which allocations of a deployment are healthy."""
-        return await self._deployment_verbs.set_health(deployment_id, healthy, unhealthy)
-
-    async def explain_deployment(self, deployment_id: str) -> DeploymentWaits:
-        """What a deployment waits for, and until when."""
-        return await self._deployment_verbs.explain(deployment_id)
 
     # -- nodes
 
@@ -313,7 +182,7 @@ class Server:
         if node.drain_strategy is not None and eligibility is Eligibility.ELIGIBLE:
             raise BadRequestError(
                 "node.draining",
-                "can not set node's scheduling eligibility to eligible while it is draining",
+                "a node that is being drained cannot take new work",
                 status=500,
                 fix="end the drain first: rove node drain -disable",
             )
@@ -328,17 +197,6 @@ class Server:
             SetNodeEligibility(node_id=node.id, eligibility=eligibility, event=event, evaluations=evaluations)
         )
         return [evaluation.id for evaluation in evaluations], index
-
-    async def drain_node(
-        self,
-        node_id: str,
-        spec: DrainSpec | None,
-        *,
-        mark_eligible: bool = False,
-        meta: dict[str, str] | None = None,
-    ) -> tuple[list[str], int]:
-        """Start or change a drain, or end it (no spec). Returns the evaluations' ids and the index."""
-        return await self.drains.set_drain(node_id, spec, mark_eligible=mark_eligible, meta=meta)
 
     async def drain_waits(self, node_id: str) -> dict[str, str]:
         """Why each allocation that is still on a draining node is there, by id."""
@@ -357,14 +215,6 @@ class Server:
         if node is None:
             raise NotFoundError("node.unknown", "node not found", f'there is no node "{node_id}"')
         return node
-
-    async def call_node(self, node_id: str, kind: Kind, body: Any, reply: type[T], timeout_s: float = 10.0) -> T:
-        """Ask a node. Raises `UnavailableError` if it is not connected, or the node's own error."""
-        return await self.nodes.call(node_id, kind, body, reply, timeout_s)
-
-    async def open_node(self, node_id: str, kind: Kind, body: Any) -> Stream:
-        """Open a stream to a node."""
-        return await self.nodes.open(node_id, kind, body)
 
     # -- operation
 
