@@ -6,8 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from .alloc import AllocMetric
-from .base import Ns, SparseNoun, UnixNs
+from .base import Ns, SparseNoun, UnixNs, unix_ns
+from .job import Job
 
 
 class EvalStatus(StrEnum):
@@ -111,3 +114,22 @@ class Evaluation(SparseNoun, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         return self.status in EVAL_TERMINAL
+
+
+def evaluation_of(
+    job: Job, trigger: Trigger, *, evaluation_id: str, now: float, priority: int = 0, **fields: Any
+) -> Evaluation:
+    """A new pending evaluation of a job. priority 0: the job's own. fields: what else is set, or set otherwise."""
+    stamp = unix_ns(now)
+    made = Evaluation(
+        id=evaluation_id,
+        namespace=job.namespace,
+        job_id=job.id,
+        priority=priority or job.priority,
+        type=job.type,
+        triggered_by=trigger,
+        job_modify_index=job.job_modify_index,
+        create_time=stamp,
+        modify_time=stamp,
+    )
+    return msgspec.structs.replace(made, **fields)

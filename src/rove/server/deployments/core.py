@@ -11,9 +11,9 @@ from rove.server.scheduler.reschedule import due, policy_of
 from rove.server.scheduler.rollout import IN_PROGRESS, PROMOTES_ITSELF, WAITS_FOR_PROMOTION
 from rove.server.state.jobs import spec_changed
 from rove.structs.alloc import Allocation, AllocStatus
-from rove.structs.base import ZERO_TIME, unix_ns
+from rove.structs.base import ZERO_TIME
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job
 
 from . import gates
@@ -262,16 +262,11 @@ def as_new(version: Job, current: Job | None) -> Job:
 
 def evaluation_for(deployment: Deployment, job: Job, evaluation_id: str, now: float) -> Evaluation:
     """The evaluation that lets the scheduler go on with a deployment."""
-    stamp = unix_ns(now)
-    return Evaluation(
-        id=evaluation_id,
-        namespace=deployment.namespace,
-        job_id=deployment.job_id,
-        priority=deployment.eval_priority or job.priority,
-        type=job.type,
-        triggered_by=Trigger.DEPLOYMENT_WATCHER,
+    return evaluation_of(
+        job,
+        Trigger.DEPLOYMENT_WATCHER,
+        evaluation_id=evaluation_id,
+        now=now,
+        priority=deployment.eval_priority,
         deployment_id=deployment.id,
-        job_modify_index=job.job_modify_index,
-        create_time=stamp,
-        modify_time=stamp,
     )

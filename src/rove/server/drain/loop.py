@@ -8,12 +8,11 @@ from collections.abc import Mapping
 
 from rove.errors import NotFoundError, RoveError
 from rove.ports import Clock, Ids
-from rove.server.jobs import core as jobs
 from rove.server.nodes.loop import Nodes
 from rove.server.state import Batch, Committed, SetNodeDrain, SetTransitions, Snapshot, Store, Transaction
 from rove.structs.alloc import DesiredTransition
 from rove.structs.base import from_unix
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.node import DrainSpec, DrainStrategy, Eligibility, Node, NodeEvent
 
 from . import core
@@ -212,7 +211,7 @@ class Drains:
         for key in sorted(decision.jobs):
             job = snapshot.job(*key)
             if job is not None:
-                evaluations.append(jobs.evaluation_of(job, Trigger.NODE_DRAIN, evaluation_id=self._ids.uuid(), now=now))
+                evaluations.append(evaluation_of(job, Trigger.NODE_DRAIN, evaluation_id=self._ids.uuid(), now=now))
         wish = DesiredTransition(migrate=True)
         transitions = dict.fromkeys(decision.leaving, wish)
         return [SetTransitions(transitions=transitions, evaluations=tuple(evaluations))]

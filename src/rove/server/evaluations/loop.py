@@ -19,8 +19,7 @@ from typing import Any
 from rove.ports import Clock, Ids
 from rove.server import scheduler
 from rove.server.state import ApplyPlan, Committed, PutEvaluations, Snapshot, Store
-from rove.structs.base import unix_ns
-from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation, Trigger, evaluation_of
 from rove.structs.plan import Plan, SchedulerResult
 
 from . import settle
@@ -260,22 +259,19 @@ class Evaluations:
         pushed_out = [stop.alloc_id for stop in plan.stops if stop.preempted_by_index is not None]
         if not pushed_out:
             return ()
-        head, now = self._store.head(), unix_ns(self._clock.now())
+        head, now = self._store.head(), self._clock.now()
         evaluations: dict[tuple[str, str], Evaluation] = {}
         for alloc_id in pushed_out:
             allocation = head.alloc(alloc_id)
             job = None if allocation is None else head.job(*allocation.job_key)
             if job is not None and job.key not in evaluations:
-                evaluations[job.key] = Evaluation(
-                    id=self._ids.uuid(),
-                    namespace=job.namespace,
-                    job_id=job.id,
-                    priority=job.priority,
-                    type=job.type,
-                    triggered_by=Trigger.PREEMPTION,
+                evaluations[job.key] = evaluation_of(
+                    job,
+                    Trigger.PREEMPTION,
+                    evaluation_id=self._ids.uuid(),
+                    now=now,
                     previous_eval=plan.eval_id,
-                    create_time=now,
-                    modify_time=now,
+                    job_modify_index=0,
                 )
         return tuple(evaluations.values())
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from rove.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
-from rove.structs.base import unix_ns
-from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
+from rove.structs.evaluation import EvalStatus, Evaluation
 from rove.structs.job import Job, JobStatus, TaskGroup
 from rove.structs.node import SchedulerConfiguration
 
@@ -24,22 +23,6 @@ COUNT_MAX = 50_000
 def needs_evaluation(job: Job) -> bool:
     """Periodic and parameterized parents run nothing themselves."""
     return not job.is_periodic and not job.is_parameterized
-
-
-def evaluation_of(job: Job, trigger: Trigger, *, evaluation_id: str, now: float, priority: int = 0) -> Evaluation:
-    """A pending evaluation of the job. priority 0: the job's own."""
-    stamp = unix_ns(now)
-    return Evaluation(
-        id=evaluation_id,
-        namespace=job.namespace,
-        job_id=job.id,
-        priority=priority or job.priority,
-        type=job.type,
-        triggered_by=trigger,
-        job_modify_index=job.job_modify_index,
-        create_time=stamp,
-        modify_time=stamp,
-    )
 
 
 def newest_outcome(evaluations: Iterable[Evaluation]) -> Evaluation | None:

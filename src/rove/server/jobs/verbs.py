@@ -27,7 +27,7 @@ from rove.server.state.jobs import spec_changed
 from rove.server.state.snapshot import Snapshot
 from rove.structs.alloc import AllocStatus, DesiredTransition
 from rove.structs.base import unix_ns
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job, JobSubmission, ScalingEvent
 from rove.structs.plan import Plan, SchedulerResult
 
@@ -142,7 +142,9 @@ class Jobs:
         job = self._existing(head, namespace, job_id)
         if not core.needs_evaluation(job):
             kind = "periodic" if job.is_periodic else "parameterized"
-            raise BadRequestError("job.not_evaluable", f"a {kind} job runs nothing itself, so there is nothing to evaluate", status=500)
+            raise BadRequestError(
+                "job.not_evaluable", f"a {kind} job runs nothing itself, so there is nothing to evaluate", status=500
+            )
         evaluation = self._evaluation(job, Trigger.JOB_REGISTER)
         transitions = {}
         if force_reschedule:
@@ -370,9 +372,7 @@ class Jobs:
         return await self._store.commit(PutEvaluations(evaluations=evaluations))
 
     def _evaluation(self, job: Job, trigger: Trigger, priority: int = 0) -> Evaluation:
-        return core.evaluation_of(
-            job, trigger, evaluation_id=self._ids.uuid(), now=self._clock.now(), priority=priority
-        )
+        return evaluation_of(job, trigger, evaluation_id=self._ids.uuid(), now=self._clock.now(), priority=priority)
 
     def _registered(self, key: tuple[str, str], index: int, evaluation: Evaluation | None) -> JobRegistered:
         job = self._store.snapshot().job(*key)

@@ -26,8 +26,8 @@ from rove.server.state import (
     UpdateAllocs,
 )
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
-from rove.structs.base import from_unix, unix_ns
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.base import from_unix
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job, JobType
 from rove.structs.messages import (
     AllocUpdates,
@@ -475,19 +475,13 @@ class Nodes:
         job = snapshot.job(*key)
         if job is None:
             return None
-        now = unix_ns(self._clock.now())
-        return Evaluation(
-            id=self._ids.uuid(),
-            namespace=job.namespace,
-            job_id=job.id,
-            priority=job.priority,
-            type=job.type,
-            triggered_by=trigger,
+        return evaluation_of(
+            job,
+            trigger,
+            evaluation_id=self._ids.uuid(),
+            now=self._clock.now(),
             node_id=node_id,
             deployment_id=deployment_id,
-            job_modify_index=job.job_modify_index,
-            create_time=now,
-            modify_time=now,
         )
 
 

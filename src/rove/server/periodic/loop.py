@@ -15,7 +15,7 @@ from rove.server.jobs import JobRegistered
 from rove.server.jobs import core as jobs
 from rove.server.state import Batch, Committed, PutJob, PutPeriodicLaunch, Snapshot, Store, Transaction
 from rove.structs.base import unix_ns
-from rove.structs.evaluation import Evaluation, Trigger
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job
 
 from . import core
@@ -194,7 +194,7 @@ class Periodics:
         child = msgspec.structs.replace(jobs.launched(job, launch_s), submit_time=unix_ns(now))
         evaluation = None
         if jobs.needs_evaluation(child):
-            evaluation = jobs.evaluation_of(child, Trigger.PERIODIC_JOB, evaluation_id=self._ids.uuid(), now=now)
+            evaluation = evaluation_of(child, Trigger.PERIODIC_JOB, evaluation_id=self._ids.uuid(), now=now)
         launch = PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=launch_s)
         return Batch(parts=(PutJob(job=child, evaluation=evaluation), launch)), evaluation
 

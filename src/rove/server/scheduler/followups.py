@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rove.structs.base import SECOND, UnixNs, from_unix, unix_ns
-from rove.structs.evaluation import EvalStatus, Evaluation, Trigger
+from rove.structs.base import SECOND, UnixNs, from_unix
+from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job
 
 WINDOW_NS = 5 * SECOND
@@ -32,13 +32,15 @@ class Followups:
         for start, evaluation_id in self._windows.get(trigger, ()):
             if start - WINDOW_NS <= when <= start:
                 return evaluation_id
-        evaluation = Evaluation(
-            id=self._new_id(), namespace=self._job.namespace, priority=self._job.priority,
-            type=self._job.type.value, triggered_by=trigger, job_id=self._job.id,
-            job_modify_index=self._job.job_modify_index, status=EvalStatus.PENDING,
-            status_description=DESCRIPTIONS[trigger], wait_until=from_unix(when / 1e9),
-            previous_eval=self._cause.id, create_time=unix_ns(self._now), modify_time=unix_ns(self._now),
-        )  # fmt: skip
+        evaluation = evaluation_of(
+            self._job,
+            trigger,
+            evaluation_id=self._new_id(),
+            now=self._now,
+            status_description=DESCRIPTIONS[trigger],
+            wait_until=from_unix(when / 1e9),
+            previous_eval=self._cause.id,
+        )
         self.evaluations.append(evaluation)
         self._windows.setdefault(trigger, []).append((when, evaluation.id))
         return evaluation.id
