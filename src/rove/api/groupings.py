@@ -43,7 +43,7 @@ async def read_namespace(call: Call) -> Reply:
 
 
 def _known_namespace(snapshot: Snapshot, name: str) -> Namespace:
-    found = next((namespace for namespace in snapshot.namespaces() if namespace.name == name), None)
+    found = snapshot.namespace(name)
     if found is None:
         raise unknown("namespace", name)
     return found
@@ -97,7 +97,7 @@ async def read_pool(call: Call) -> Reply:
 
 
 def _known_pool(snapshot: Snapshot, name: str) -> NodePool:
-    found = next((pool for pool in snapshot.node_pools() if pool.name == name), None)
+    found = snapshot.node_pool(name)
     if found is None:
         raise unknown("node pool", name)
     return found

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from rove.server.scheduler.ledger import parse_ports
-from rove.server.scheduler.view import Bools, Floats, Ints
+from rove.server.scheduler.view import Floats, Ints
+from rove.server.state.fleet import FleetView
 from rove.structs.alloc import (
     Allocation,
     AllocDeploymentStatus,
@@ -34,50 +35,13 @@ from rove.structs.plan import Placement, Plan
 from rove.structs.resources import AllocatedResources, ports_of, usage_of
 
 
-@dataclass
-class FakeFleet:
-    """Nodes as columns; see `rove.server.scheduler.view.Fleet`."""
-
-    ids: Sequence[str]
-    ready: Bools
-    cpu: Floats
-    memory: Floats
-    disk: Floats
-    used_cpu: Floats
-    used_memory: Floats
-    used_disk: Floats
-    alloc_count: Ints
-    max_allocs: Ints
-    class_of: Ints
-    classes: Sequence[str]
-    class_example: Mapping[int, int]
-    datacenter_of: Ints
-    datacenters: Sequence[str]
-    pool_of: Ints
-    pools: Sequence[str]
-    rows: Mapping[str, int]
-
-    def row_of(self, node_id: str) -> int | None:
-        """The row of a node, or None."""
-        return self.rows.get(node_id)
-
-    def copy(self) -> FakeFleet:
-        """A fleet whose usage may be written to."""
-        return FakeFleet(
-            self.ids, self.ready.copy(), self.cpu, self.memory, self.disk, self.used_cpu.copy(),
-            self.used_memory.copy(), self.used_disk.copy(), self.alloc_count.copy(),
-            self.max_allocs, self.class_of, self.classes, self.class_example, self.datacenter_of,
-            self.datacenters, self.pool_of, self.pools, self.rows,
-        )  # fmt: skip
-
-
 def _numbered(values: Iterable[str]) -> tuple[Ints, list[str]]:
     known: dict[str, int] = {}
     numbers = [known.setdefault(value, len(known)) for value in values]
     return np.array(numbers, dtype=np.int64), list(known)
 
 
-def build_fleet(nodes: Sequence[Node], allocs_of_node: Mapping[str, Sequence[Allocation]]) -> FakeFleet:
+def build_fleet(nodes: Sequence[Node], allocs_of_node: Mapping[str, Sequence[Allocation]]) -> FleetView:
     """Columns from nodes and what runs on them."""
     used = np.zeros((3, len(nodes)))
     counts = np.zeros(len(nodes), dtype=np.int64)
@@ -98,7 +62,7 @@ def build_fleet(nodes: Sequence[Node], allocs_of_node: Mapping[str, Sequence[All
     def column(values: Iterable[int]) -> Floats:
         return np.array(list(values), dtype=np.float64)
 
-    return FakeFleet(
+    return FleetView(
         ids=tuple(node.id for node in nodes),
         ready=np.array([node.is_ready for node in nodes], dtype=bool),
         cpu=column(n.node_resources.cpu.cpu_shares - n.reserved_resources.cpu.cpu_shares for n in nodes),
@@ -142,7 +106,7 @@ class FakeView:
         for job in self.jobs.values():
             if job.key not in self._newest or self._newest[job.key].version < job.version:
                 self._newest[job.key] = job
-        self._fleet: FakeFleet | None = None
+        self._fleet: FleetView | None = None
 
     @property
     def index(self) -> int:
@@ -189,11 +153,18 @@ class FakeView:
         """A node by id."""
         return self.nodes.get(node_id)
 
-    def fleet(self) -> FakeFleet:
+    def fleet(self) -> FleetView:
         """All nodes as columns; a fresh copy."""
         if self._fleet is None:
             self._fleet = build_fleet(list(self.nodes.values()), self._of_node)
-        return self._fleet.copy()
+        return replace(
+            self._fleet,
+            ready=self._fleet.ready.copy(),
+            used_cpu=self._fleet.used_cpu.copy(),
+            used_memory=self._fleet.used_memory.copy(),
+            used_disk=self._fleet.used_disk.copy(),
+            alloc_count=self._fleet.alloc_count.copy(),
+        )
 
     def scheduler_configuration(self) -> SchedulerConfiguration:
         """The cluster's settings."""

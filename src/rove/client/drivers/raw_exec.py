@@ -22,6 +22,7 @@ from rove.client.drivers.base import (
     TaskSpec,
     TaskUsage,
 )
+from rove.client.drivers.processor import core_mhz
 from rove.client.drivers.registry import DriverContext
 from rove.client.shim.contract import CgroupSpec, ExitRecord, LaunchSpec, Limits
 from rove.client.shim.host import Handle, ShimHost
@@ -82,7 +83,7 @@ class RawExecDriver:
         self._denied_env = tuple(config.get("denied_envvars") or ())
         self._denied_uids = parse_ranges(config.get("denied_host_uids") or "")
         self._denied_gids = parse_ranges(config.get("denied_host_gids") or "")
-        self._core_mhz = _core_mhz()
+        self._core_mhz = core_mhz()
 
     async def fingerprint(self) -> DriverInfo:
         """Healthy if it is enabled and a shim could be made."""
@@ -399,13 +400,3 @@ def _extra_problems(config: Mapping[str, Any]) -> list[str]:
     if not isinstance(denied, (list, tuple)) or not all(isinstance(name, str) for name in denied):
         problems.append("raw_exec's denied_envvars must be a list of names")
     return problems
-
-
-def _core_mhz() -> float:
-    """Speed of one core as the kernel gives it; 0 if it does not."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0.0
-    found = re.search(r"^cpu MHz\s*:\s*([0-9.]+)", text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0

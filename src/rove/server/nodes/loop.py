@@ -109,6 +109,7 @@ class Nodes:
         self._reports: list[tuple[str, tuple[AllocUpdate, ...], asyncio.Future[int]]] = []
         self._report_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._system_jobs: tuple[int, list[Job]] = (-1, [])
         self._router = Router()
         self._router.on(Kind.NODE_REGISTER, RegisterRequest, self._register)
@@ -129,9 +130,10 @@ class Nodes:
 
     async def stop(self) -> None:
         """Close every connection."""
-        for task in self._tasks:
+        ending = (*self._tasks, *self._closing)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         self._tasks.clear()
         await asyncio.gather(*(session.close() for session in list(self._sessions)), return_exceptions=True)
         self._deadlines.clear()
@@ -272,10 +274,7 @@ class Nodes:
         if known is None or known.status is not NodeStatus.READY or known.computed_class != computed_class(node):
             evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
         ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
-        parts = (
-            (PutNode(node=ready), PutEvaluations(evaluations=evaluations)) if evaluations else (PutNode(node=ready),)
-        )
-        index = await self._store.commit(Batch(parts=parts))
+        index = await self._store.commit(Batch(parts=(PutNode(node=ready), PutEvaluations(evaluations=evaluations))))
         self._connect(session, node.id, frozenset(request.alloc_ids))
         return RegisterReply(heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region)
 
@@ -285,7 +284,9 @@ class Nodes:
             earlier.pusher.cancel()
         loop = asyncio.get_running_loop()
         if earlier is not None and earlier.session is not session:
-            self._tasks.append(loop.create_task(earlier.session.close()))
+            closing = loop.create_task(earlier.session.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         link = _Link(session, node_id, held)
         session.identity = link
         session.peer = f"node {node_id[:8]}"

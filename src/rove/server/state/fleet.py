@@ -70,12 +70,11 @@ class FleetView:
     datacenters: Sequence[str]
     pool_of: Ints
     pools: Sequence[str]
-    rows: Map[str, int]
+    rows: Mapping[str, int]
 
     def row_of(self, node_id: str) -> int | None:
         """The row of a node, or None."""
-        row: int | None = self.rows.get(node_id)
-        return row
+        return self.rows.get(node_id)
 
 
 class Columns:
