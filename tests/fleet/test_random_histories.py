@@ -17,6 +17,7 @@ from rove.server import scheduler
 from rove.server.collection.core import Thresholds
 from rove.server.nodes.loop import HeartbeatPolicy
 from rove.server.state import Committed
+from rove.simulate.virtual import SimulatedLoop
 from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.base import SECOND
 from rove.structs.evaluation import EvalStatus
@@ -35,7 +36,6 @@ from rove.testing.builders import (
 )
 from rove.testing.cluster import Cluster, Script, SimulatedNode
 from rove.testing.promises import broken_promises
-from rove.testing.simulation import SimulationLoop
 
 SEEDS = range(50)
 STEPS = 40
@@ -46,7 +46,7 @@ KEEP = Thresholds(deployment_s=1e9)
 """Deployments are kept, since a failed one is the reason why copies are held back."""
 
 
-class RacingLoop(SimulationLoop):
+class RacingLoop(SimulatedLoop):
     """Work given to threads is done on the spot and delivered a random moment later."""
 
     def __init__(self, rng: random.Random) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rove.testing.builders import a_job, a_node
 from rove.testing.cluster import Cluster
 from rove.testing.promises import broken_promises
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 @virtually

@@ -26,6 +26,7 @@ from rove.engine.memory import MemoryEngine
 from rove.ports.transport import Router, Session, Stream, memory_pipes
 from rove.server.jobs import JobRegistered
 from rove.server.server import Server, ServerSettings
+from rove.simulate.virtual import SeededIds
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate, Desired, TaskState, TaskStatus
 from rove.structs.base import from_unix, unix_ns
 from rove.structs.deployment import Deployment
@@ -48,7 +49,6 @@ from rove.structs.messages import (
 from rove.structs.node import Node
 
 from .builders import a_node
-from .simulation import SeededIds
 from .virtual_time import VirtualClock
 
 PATIENCE_S = 3600.0

@@ -1,49 +1,23 @@
-"""An event loop whose time is a number: when nothing is ready it jumps to the next timer.
+"""Tests in the time of a `SimulatedLoop`: hours pass in milliseconds, in the same order each run.
 
-Code under it must not use threads or sockets; it sees hours pass in milliseconds, and the same order each run.
+Code under it must not use threads or sockets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+from rove.simulate.virtual import START, SimulatedLoop
+
+P = ParamSpec("P")
 T = TypeVar("T")
-
-START = 1_700_000_000.0
-"""Seconds since the epoch at which virtual time begins."""
-
-
-class _Jumping(selectors.SelectSelector):
-    """Waits by moving the clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("nothing is scheduled and nothing is ready: the code under test would wait for ever")
-        self.now += max(timeout, 0.0)
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop. `time` is virtual."""
-
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        """Virtual seconds since the loop was made."""
-        return self._jumping.now
 
 
 class VirtualClock:
-    """The clock port under a `VirtualLoop`. offset: added to `now`, to set the wall clock."""
+    """The clock port under a `SimulatedLoop`. offset: added to `now`, to set the wall clock."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -68,5 +42,15 @@ async def in_place(call: Any, *arguments: Any, **options: Any) -> Any:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
         return runner.run(work)
+
+
+def virtually(story: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a test of an async function: it runs in virtual time."""
+
+    @functools.wraps(story)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(story(*args, **kwargs))
+
+    return told

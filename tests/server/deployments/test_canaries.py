@@ -12,7 +12,7 @@ from rove.structs.base import MINUTE
 from rove.structs.job import Job
 from rove.testing.builders import a_group, a_job, a_node, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 def _canaries(cluster: Cluster) -> list[Allocation]:

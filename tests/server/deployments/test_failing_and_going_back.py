@@ -12,7 +12,7 @@ from rove.structs.base import HOUR, MINUTE, SECOND
 from rove.structs.job import Job, ReschedulePolicy
 from rove.testing.builders import a_job, a_node, a_restarting_version, a_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 ONCE = ReschedulePolicy(attempts=1, interval=HOUR, delay=5 * SECOND, delay_function="constant")
 NEVER = ReschedulePolicy(attempts=0)

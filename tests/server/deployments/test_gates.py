@@ -13,7 +13,7 @@ from rove.structs.deployment import Deployment, GateAnswer
 from rove.structs.job import Gate, Job
 from rove.testing.builders import a_job, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 URL = "http://gate.test/ready"
 

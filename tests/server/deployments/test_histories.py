@@ -14,7 +14,7 @@ from rove.structs.deployment import DEPLOYMENT_TERMINAL, DeploymentStatus
 from rove.structs.job import Job, ReschedulePolicy
 from rove.testing.builders import a_job, a_node, a_restarting_version, a_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import simulate
+from rove.testing.virtual_time import run
 
 FAST = ReschedulePolicy(unlimited=True, delay=5 * SECOND, delay_function="constant")
 
@@ -153,4 +153,4 @@ def test_every_history_ends_with_the_last_version_running(seed: int) -> None:
         async with Cluster(nodes=nodes, seed=seed) as cluster:
             await Story(cluster, random.Random(seed)).play()
 
-    simulate(story())
+    run(story())

@@ -6,7 +6,7 @@ from rove.server.state import Batch, Committed, PutEvaluations
 from rove.structs.evaluation import Trigger
 from rove.testing.builders import a_job, a_node, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 @virtually

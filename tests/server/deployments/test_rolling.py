@@ -8,7 +8,7 @@ from rove.structs.job import ReschedulePolicy
 from rove.structs.node import DrainSpec
 from rove.testing.builders import a_group, a_job, a_node, a_restarting_version, a_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 @virtually

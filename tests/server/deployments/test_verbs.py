@@ -10,7 +10,7 @@ from rove.errors import BadRequestError, NotFoundError, RoveError
 from rove.structs.base import MINUTE
 from rove.testing.builders import a_job, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 async def _in_the_middle(cluster: Cluster, **update: Any) -> str:

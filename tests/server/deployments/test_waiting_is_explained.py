@@ -9,7 +9,7 @@ from rove.structs.deployment import DeploymentWaits
 from rove.structs.job import Job, ReschedulePolicy, Service, ServiceCheck
 from rove.testing.builders import a_job, a_node, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 async def _why(cluster: Cluster) -> DeploymentWaits:

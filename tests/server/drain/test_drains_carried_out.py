@@ -12,7 +12,7 @@ from rove.structs.job import MigrateStrategy
 from rove.structs.node import DrainSpec, Eligibility, Node
 from rove.testing.builders import a_job, a_restarting_version, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 HOURLONG = DrainSpec(deadline=60 * MINUTE)
 

@@ -11,7 +11,7 @@ from rove.structs.job import DisconnectStrategy
 from rove.structs.node import NodeStatus
 from rove.testing.builders import a_job, a_node
 from rove.testing.cluster import Cluster
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 def status_of(cluster: Cluster, node_id: str) -> NodeStatus:

@@ -16,7 +16,7 @@ from rove.structs.job import JobStatus, ParameterizedJob, ReschedulePolicy
 from rove.structs.node import Eligibility, PreemptionConfig, SchedulerConfiguration
 from rove.testing.builders import a_constraint, a_job, a_node, a_restarting_version
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 def evaluations(cluster: Cluster, job_id: str = "web") -> list[Evaluation]:

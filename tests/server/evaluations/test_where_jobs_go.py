@@ -15,7 +15,7 @@ from rove.structs.job import Job, JobStatus, ParameterizedJob, Resources, Scalin
 from rove.structs.node import Eligibility, Namespace, NodePool, SchedulerConfiguration
 from rove.testing.builders import a_constraint, a_group, a_job, a_node, a_restarting_version, a_task, an_update
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 
 def nodes_of(cluster: Cluster, job_id: str = "web") -> list[str]:

@@ -13,7 +13,7 @@ from rove.structs.evaluation import Trigger
 from rove.structs.job import Job, JobStatus, ParameterizedJob, Periodic
 from rove.testing.builders import a_job
 from rove.testing.cluster import Cluster, Script
-from rove.testing.simulation import virtually
+from rove.testing.virtual_time import virtually
 
 HOUR = 3600.0
 
