@@ -7,23 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from . import Change, Commit, Damage, FencedError, Loaded, StaleError
 from .feed import Feed
-
-
-class MemoryLeadership:
-    """A term that ends when the next one begins, or on `resign`."""
-
-    def __init__(self, engine: MemoryEngine, token: int) -> None:
-        self.token = token
-        self._engine = engine
-        self._over = asyncio.Event()
-
-    async def lost(self) -> None:
-        """Return when the term is over."""
-        await self._over.wait()
-
-    async def resign(self) -> None:
-        """End the term; commits that carry its token are refused from now on."""
-        self._engine._end(self)
+from .term import Term
 
 
 class MemoryEngine:
@@ -36,7 +20,7 @@ class MemoryEngine:
         self.fail_with: OSError | None = None
         self._feed = Feed()
         self._token = 0
-        self._term: MemoryLeadership | None = None
+        self._term: Term | None = None
         self._running = asyncio.Event()
         self._running.set()
 
@@ -78,12 +62,12 @@ class MemoryEngine:
         """Follow commits."""
         return self._feed.follow(after, self.revision)
 
-    async def campaign(self, name: str) -> MemoryLeadership:
+    async def campaign(self, name: str) -> Term:
         """Lead at once; an earlier term ends."""
         if self._term is not None:
             self._end(self._term)
         self._token += 1
-        self._term = MemoryLeadership(self, self._token)
+        self._term = Term(self._token, self._end)
         return self._term
 
     async def close(self) -> None:
@@ -93,7 +77,7 @@ class MemoryEngine:
         self._feed.close()
         self._feed = Feed()
 
-    def _end(self, term: MemoryLeadership) -> None:
-        term._over.set()
+    def _end(self, term: Term) -> None:
+        term.end()
         if self._term is term:
             self._term = None

@@ -24,6 +24,7 @@ from rove.errors import RoveError
 from . import Change, Commit, Damage, FencedError, Loaded, StaleError
 from .feed import Feed
 from .salvage import TABLE_MARK, known_tables, read_rows, rebuild
+from .term import Term
 
 ROWS_PER_FLUSH = 1024
 """A flush takes commits until it holds this many rows."""
@@ -60,23 +61,6 @@ class _Job:
     outcome: int | Exception | None = None
 
 
-class SqliteLeadership:
-    """Leads as long as the engine is open, or until `resign`."""
-
-    def __init__(self, engine: SqliteEngine, token: int) -> None:
-        self.token = token
-        self._engine = engine
-        self._over = asyncio.Event()
-
-    async def lost(self) -> None:
-        """Return when the term is over."""
-        await self._over.wait()
-
-    async def resign(self) -> None:
-        """End the term; commits that carry its token are refused from now on."""
-        self._engine._end(self)
-
-
 class SqliteEngine:
     """Opens (or makes) the file `path` and holds a lock beside it.
 
@@ -98,7 +82,7 @@ class SqliteEngine:
         self._tables = set(known_tables(meta))
         self._revision: int = meta["revision"]
         self._fence: int = meta["fence"]
-        self._term: SqliteLeadership | None = None
+        self._term: Term | None = None
         self._feed = Feed()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -142,14 +126,14 @@ class SqliteEngine:
         """Follow the commits of this process."""
         return self._feed.follow(after, self._revision)
 
-    async def campaign(self, name: str) -> SqliteLeadership:
+    async def campaign(self, name: str) -> Term:
         """Lead at once; an earlier term ends."""
         if self._term is not None:
             self._end(self._term)
         self._fence += 1
         token = self._fence
         await self._enqueue((), 0, None, token)
-        self._term = SqliteLeadership(self, token)
+        self._term = Term(token, self._end)
         return self._term
 
     async def close(self) -> None:
@@ -158,7 +142,7 @@ class SqliteEngine:
             return
         self._closed = True
         if self._term is not None:
-            self._term._over.set()
+            self._term.end()
         if self._writer is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._writer.join)
@@ -166,8 +150,8 @@ class SqliteEngine:
         self._connection.close()
         self._lock.close()
 
-    def _end(self, term: SqliteLeadership) -> None:
-        term._over.set()
+    def _end(self, term: Term) -> None:
+        term.end()
         if self._term is term:
             self._term = None
             self._token = 0

@@ -14,7 +14,7 @@ import msgspec
 from rove.structs.alloc import Allocation, AllocStatus
 from rove.structs.deployment import Deployment, DeploymentStatus
 from rove.structs.evaluation import Evaluation
-from rove.structs.job import Job
+from rove.structs.job import Job, TaskGroup
 from rove.structs.node import Node, NodeStatus
 from rove.structs.plan import AllocStop, DesiredUpdates
 
@@ -24,6 +24,9 @@ from .followups import Followups
 from .group import Context, FitsInPlace, Group
 from .rollout import Progress, current, finished, new_deployment
 from .taint import NodeOf
+
+DecideGroup = Callable[[Context, TaskGroup, list[Allocation]], tuple[GroupDecision, Progress]]
+"""Decides one group from all its allocations."""
 
 
 def reconcile(
@@ -43,29 +46,16 @@ def reconcile(
     fits_in_place: whether a living allocation's node still meets the group's constraints.
     Equal inputs give an equal decision. Raises nothing.
     """
-    by_group: dict[str, list[Allocation]] = defaultdict(list)
-    for alloc in allocs:
-        by_group[alloc.task_group].append(alloc)
-    governing, cancellations = current(deployment, job)
+    by_group = allocs_by_group(allocs)
     if job is None or job.stop:
         result = stop_all(by_group, node_of)
-        result.deployment_updates = cancellations
+        result.deployment_updates = current(deployment, job)[1]
         result.buried = bury(chain.from_iterable(by_group.values()), node_of)
         return result
-    followups = Followups(evaluation, job, now, new_id)
-    context = Context(
-        job, evaluation, governing, deployment if governing is None else None, now, node_of,
-        fits_in_place, followups,
+    result, governing = decide_groups(
+        job, by_group, deployment, evaluation, lambda context, group, own: Group(context, group, own).decide(),
+        now=now, node_of=node_of, fits_in_place=fits_in_place, new_id=new_id,
     )  # fmt: skip
-    result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
-    progress: dict[str, Progress] = {}
-    for group in job.task_groups:
-        result.groups[group.name], progress[group.name] = Group(context, group, by_group.get(group.name, [])).decide()
-    for name, left in by_group.items():
-        if name not in result.groups:
-            result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
-    result.evaluations = followups.evaluations
-    settle_deployment(result, job, governing, progress, now, evaluation.priority, new_id)
     if governing is not None and any(u.status is DeploymentStatus.SUCCESSFUL for u in result.deployment_updates):
         # Copies that failed during the roll-out were its concern; now they are rescheduled like any other.
         over = msgspec.structs.replace(governing, status=DeploymentStatus.SUCCESSFUL)
@@ -82,6 +72,45 @@ def reconcile(
         after.deployment_updates = result.deployment_updates
         return after
     return result
+
+
+def allocs_by_group(allocs: Iterable[Allocation]) -> dict[str, list[Allocation]]:
+    """Allocations by the name of their group."""
+    by_group: dict[str, list[Allocation]] = defaultdict(list)
+    for alloc in allocs:
+        by_group[alloc.task_group].append(alloc)
+    return by_group
+
+
+def decide_groups(
+    job: Job,
+    by_group: dict[str, list[Allocation]],
+    deployment: Deployment | None,
+    evaluation: Evaluation,
+    decide: DecideGroup,
+    *,
+    now: float,
+    node_of: NodeOf,
+    fits_in_place: FitsInPlace,
+    new_id: Callable[[], str],
+) -> tuple[Decision, Deployment | None]:
+    """Decide every group of a job that is not stopped, and what follows for its deployment, which is returned too."""
+    governing, cancellations = current(deployment, job)
+    followups = Followups(evaluation, job, now, new_id)
+    context = Context(
+        job, evaluation, governing, deployment if governing is None else None, now, node_of,
+        fits_in_place, followups,
+    )  # fmt: skip
+    result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
+    progress: dict[str, Progress] = {}
+    for group in job.task_groups:
+        result.groups[group.name], progress[group.name] = decide(context, group, by_group.get(group.name, []))
+    for name, left in by_group.items():
+        if name not in result.groups:
+            result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
+    result.evaluations = followups.evaluations
+    settle_deployment(result, job, governing, progress, now, evaluation.priority, new_id)
+    return result, governing
 
 
 def settle_deployment(

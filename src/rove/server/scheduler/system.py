@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import chain
 
 import numpy as np
 
@@ -20,13 +18,12 @@ from . import decision as reasons
 from .asks import ask_of
 from .decision import Decision, GroupDecision, Request
 from .feasible import base_mask, feasible
-from .followups import Followups
 from .group import Context
 from .ledger import Ledger
 from .place import Outcome, Placer, Run
-from .reconcile import bury, settle_deployment, stop_group
+from .reconcile import allocs_by_group, decide_groups
 from .reconnect import resolve_reconnects
-from .rollout import HOLDING, Progress, current, strategy_of
+from .rollout import HOLDING, Progress, strategy_of
 from .taint import NodeOf, disconnect_of, is_of, sort_allocs
 
 
@@ -43,26 +40,10 @@ def reconcile_system(
     new_id: Callable[[], str],
 ) -> Decision:
     """Say what must change for a system or sysbatch job that is not stopped."""
-    by_group: dict[str, list[Allocation]] = defaultdict(list)
-    for alloc in allocs:
-        by_group[alloc.task_group].append(alloc)
-    governing, cancellations = current(deployment, job)
-    followups = Followups(evaluation, job, now, new_id)
-    context = Context(
-        job, evaluation, governing, deployment if governing is None else None, now, node_of,
-        fits_in_place, followups,
+    result, _ = decide_groups(
+        job, allocs_by_group(allocs), deployment, evaluation, lambda context, group, own: _SystemGroup(context, group, own, ledger).decide(),
+        now=now, node_of=node_of, fits_in_place=fits_in_place, new_id=new_id,
     )  # fmt: skip
-    result = Decision(deployment_updates=cancellations, buried=bury(chain.from_iterable(by_group.values()), node_of))
-    progress: dict[str, Progress] = {}
-    for group in job.task_groups:
-        result.groups[group.name], progress[group.name] = _SystemGroup(
-            context, group, by_group.get(group.name, []), ledger
-        ).decide()
-    for name, left in by_group.items():
-        if name not in result.groups:
-            result.groups[name] = stop_group(left, node_of, reasons.NOT_NEEDED)
-    result.evaluations = followups.evaluations
-    settle_deployment(result, job, governing, progress, now, evaluation.priority, new_id)
     return result
 
 
