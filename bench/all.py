@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 from pathlib import Path
 
 from bench import first_light, jobspec, rollouts
+from bench.table import is_quick
 
 OUT = Path(__file__).parent / "out"
 PARTS = {"a whole agent": first_light.run, "job language": jobspec.run, "roll-outs": rollouts.run}
@@ -28,17 +28,15 @@ def machine() -> dict[str, object]:
 
 def main() -> None:
     """Measure and write."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    arguments = options.parse_args()
+    quick = is_quick(__doc__)
     on = machine()
     print(f"{on['cores']} cores, {on['memory_gib']} GiB, Python {on['python']}; load before: {on['load_before']:.1f}")
     figures = {}
     for name, run in PARTS.items():
         print(f"-- {name}", flush=True)
-        figures[name] = run(arguments.quick)
+        figures[name] = run(quick)
     OUT.mkdir(exist_ok=True)
-    (OUT / "bench.json").write_text(json.dumps({"machine": on, "quick": arguments.quick, "figures": figures}, indent=2))
+    (OUT / "bench.json").write_text(json.dumps({"machine": on, "quick": quick, "figures": figures}, indent=2))
     print(f"written: {OUT / 'bench.json'}")
 
 

@@ -6,7 +6,6 @@ Each figure is taken on real agents over their real API, several times; the tabl
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -23,6 +22,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.table import Table, is_quick
 
 MIB = 1024 * 1024
 
@@ -295,11 +296,8 @@ def folder() -> Iterator[Path]:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """All figures as rows: name, unit, measured, asked (aim in brackets)."""
-    rows: list[dict[str, Any]] = []
-
-    def row(name: str, unit: str, value: float, asked: str) -> None:
-        rows.append({"name": name, "unit": unit, "value": round(value, 2), "asked": asked})
-        print(f"{name:58} {value:10.2f} {unit:6} asked: {asked}", flush=True)
+    table = Table()
+    row = table.row
 
     with folder() as place:
         rpc = free_ports(1)[0]
@@ -336,14 +334,12 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         rates = [_load(_read_many, server.http, 2, seconds) for _ in range(1 if quick else 3)]
         row("GET of one job, keep-alive", "/s", statistics.median(rates), ">= 5000")
         server.end()
-    return rows
+    return table.rows
 
 
 def main() -> None:
     """Print the table."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    run(options.parse_args().quick)
+    run(is_quick(__doc__))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bench.table import Table, is_quick
 
 GROUP = """
   group "api{n}" {{
@@ -164,11 +165,8 @@ def validate_process(path: Path) -> None:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """All figures as rows: name, unit, measured, asked."""
-    rows: list[dict[str, Any]] = []
-
-    def row(name: str, unit: str, value: float, asked: str) -> None:
-        rows.append({"name": name, "unit": unit, "value": round(value, 2), "asked": asked})
-        print(f"{name:58} {value:10.2f} {unit:6} asked: {asked}", flush=True)
+    table = Table()
+    row = table.row
 
     small = text_of(1)
     big = text_of(ONE_MB // len(GROUP) + 1)
@@ -193,14 +191,12 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         validate_process(path)
         taken = timed_ms(lambda: validate_process(path), 5 if quick else 15)
     row("rove job validate, whole process, p50", "ms", taken, "<= 250")
-    return rows
+    return table.rows
 
 
 def main() -> None:
     """Print the table."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    run(options.parse_args().quick)
+    run(is_quick(__doc__))
 
 
 if __name__ == "__main__":

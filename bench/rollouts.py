@@ -7,7 +7,6 @@ server, the real scheduler and the real store (SQLite, every commit flushed) by 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.first_light import Agent, folder, free_ports, wait_ready
+from bench.table import Table, is_quick
 
 from rove.engine.sqlite import SqliteEngine
 from rove.server.state import Committed
@@ -203,11 +203,8 @@ def has_docker() -> bool:
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
     """All figures as rows: name, unit, measured, asked."""
-    rows: list[dict[str, Any]] = []
-
-    def row(name: str, unit: str, value: float, asked: str, note: str = "") -> None:
-        rows.append({"name": name, "unit": unit, "value": round(value, 2), "asked": asked})
-        print(f"{name:58} {value:10.2f} {unit:8} asked: {asked}{note}", flush=True)
+    table = Table()
+    row = table.row
 
     drivers = ["raw_exec"]
     if has_docker():
@@ -230,14 +227,12 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         late = asyncio.run(lateness(place, 100))
         row("100 deployments at once: the latest failed after its time", "s", late[-1], "<= 1")
         row("100 deployments at once: the earliest", "s", late[0], ">= 0")
-    return rows
+    return table.rows
 
 
 def main() -> None:
     """Print the table and write it."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--quick", action="store_true")
-    rows = run(options.parse_args().quick)
+    rows = run(is_quick(__doc__))
     OUT.mkdir(exist_ok=True)
     (OUT / "rollouts.json").write_text(json.dumps(rows, indent=2))
 

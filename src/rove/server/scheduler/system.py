@@ -41,7 +41,8 @@ def reconcile_system(
 ) -> Decision:
     """Say what must change for a system or sysbatch job that is not stopped."""
     result, _ = decide_groups(
-        job, allocs_by_group(allocs), deployment, evaluation, lambda context, group, own: _SystemGroup(context, group, own, ledger).decide(),
+        job, allocs_by_group(allocs), deployment, evaluation,
+        lambda context, group, own: _SystemGroup(context, group, own, ledger).decide(),
         now=now, node_of=node_of, fits_in_place=fits_in_place, new_id=new_id,
     )  # fmt: skip
     return result
