@@ -90,7 +90,7 @@ class RawExecDriver:
         if not self._enabled:
             return DriverInfo(health_description="raw_exec is switched off in the agent's configuration")
         try:
-            await self._host.warm()
+            await self._host.prove()
         except ShimError as error:
             return DriverInfo(detected=True, health_description=error.what)
         attributes = {"driver.raw_exec": "1"}

@@ -44,7 +44,7 @@ from rove.client.shim.contract import (
     write_file,
 )
 from rove.client.shim.leftovers import end_leftovers, own_groups
-from rove.client.shim.link import ShimError, ZygoteLink, decode_report
+from rove.client.shim.link import IDLE_S, ShimError, ZygoteLink, decode_report
 from rove.client.shim.logs import wall_clock
 from rove.client.shim.sessions import ShimExec, open_session
 from rove.client.shim.stats import GroupMeter, ProcScan, Usage, completed, usage_of
@@ -77,8 +77,10 @@ def signal_number(name: str) -> int:
 class ShimHost:
     """Starts tasks under shims and finds them again."""
 
-    def __init__(self, *, python: str = sys.executable) -> None:
-        self._link = ZygoteLink(python)
+    def __init__(self, *, python: str = sys.executable, idle_s: float = IDLE_S) -> None:
+        """idle_s: how long the zygote may rest before it is let go; the next start makes a new one."""
+        self._link = ZygoteLink(python, idle_s)
+        self._proven = False
         self._scan = ProcScan()
         self._handles: set[Handle] = set()
         self._undoing: set[asyncio.Task[None]] = set()
@@ -91,6 +93,12 @@ class ShimHost:
     async def warm(self) -> None:
         """Have a zygote ready. Raises `ShimError` if none can be started."""
         await self._link.warm()
+
+    async def prove(self) -> None:
+        """Have shown once that a zygote can be started. Raises `ShimError` if it cannot."""
+        if not self._proven:
+            await self.warm()
+            self._proven = True
 
     async def launch(self, spec: LaunchSpec) -> Handle:
         """Start a task; its state directory is made, or emptied of what an ended task left in it.
