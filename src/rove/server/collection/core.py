@@ -68,9 +68,9 @@ def rubbish(view: View, now: float, thresholds: Thresholds) -> Rubbish:
     dead_keys = {job.key for job in dead}
     evaluation_ids: list[str] = []
     allocations: dict[str, Allocation] = {}
-    for evaluation in view.evaluations():
+    for evaluation in _ended(view, now, thresholds, dead_keys):
         owned = list(view.allocs_of_evaluation(evaluation.id))
-        if evaluation.job_key in dead_keys or _is_over(view, evaluation, owned, now, thresholds):
+        if evaluation.job_key in dead_keys or _is_over(view, evaluation, owned):
             evaluation_ids.append(evaluation.id)
             allocations.update((allocation.id, allocation) for allocation in owned)
     for key in dead_keys:
@@ -95,22 +95,35 @@ def _is_dead(view: View, job: Job, now: float, thresholds: Thresholds) -> bool:
     return all(_is_collectable(allocation) for allocation in view.allocs_of_job(*job.key))
 
 
-def _is_over(view: View, evaluation: Evaluation, owned: list[Allocation], now: float, thresholds: Thresholds) -> bool:
-    is_batch = evaluation.type in (JobType.BATCH, JobType.SYSBATCH)
-    threshold = thresholds.batch_evaluation_s if is_batch else thresholds.evaluation_s
-    if not evaluation.is_terminal or _age_s(evaluation.modify_time, now) < threshold:
-        return False
+def _ended(view: View, now: float, thresholds: Thresholds, dead: set[tuple[str, str]]) -> Iterable[Evaluation]:
+    """Evaluations that ended long enough ago, without the latest one of a living job. Looks at no allocation."""
+    evaluations = list(view.evaluations())
+    newest: dict[tuple[str, str], int] = {}
+    for evaluation in evaluations:
+        newest[evaluation.job_key] = max(evaluation.create_index, newest.get(evaluation.job_key, 0))
+    for evaluation in evaluations:
+        if evaluation.job_key in dead:
+            yield evaluation
+            continue
+        threshold = thresholds.batch_evaluation_s if _is_batch(evaluation) else thresholds.evaluation_s
+        if not evaluation.is_terminal or _age_s(evaluation.modify_time, now) < threshold:
+            continue
+        job = view.job(*evaluation.job_key)
+        if job is None or job.stop or evaluation.create_index < newest[evaluation.job_key]:
+            yield evaluation
+
+
+def _is_over(view: View, evaluation: Evaluation, owned: list[Allocation]) -> bool:
+    """Is everything over that an ended evaluation has placed?"""
     if not all(_is_collectable(allocation) for allocation in owned):
         return False
     job = view.job(*evaluation.job_key)
-    if is_batch and job is not None and not job.stop and owned:
-        return False  # a batch job remembers what it has finished until it is collected itself
-    return job is None or job.stop or not _is_latest(view, evaluation)
+    # A batch job remembers what it has finished until it is collected itself.
+    return not (_is_batch(evaluation) and owned and job is not None and not job.stop)
 
 
-def _is_latest(view: View, evaluation: Evaluation) -> bool:
-    newest = max((e.create_index for e in view.evaluations_of_job(*evaluation.job_key)), default=0)
-    return evaluation.create_index >= newest
+def _is_batch(evaluation: Evaluation) -> bool:
+    return evaluation.type in (JobType.BATCH, JobType.SYSBATCH)
 
 
 def _is_collectable(allocation: Allocation) -> bool:

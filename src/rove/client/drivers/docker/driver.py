@@ -226,6 +226,7 @@ class DockerDriver:
 
     def forget(self, task: DockerTask) -> None:
         """The task's container is gone."""
+        self._expected.discard(task.name)
         if self._tasks.pop(task.container_id, None) is not None and self._images is not None:
             self._images.release(task.image)
 
@@ -286,6 +287,7 @@ class DockerTask:
         self._driver = driver
         self._container = container
         self._core_mhz = core_mhz
+        self.name = rules.container_name(spec)
         self.image = str(spec.config.get("image", ""))
         self.container_id: str = container.id
         self.network_address = _address(shown)
