@@ -45,15 +45,15 @@ from rove.structs.messages import (
 from rove.structs.node import NodeEvent, NodeStatus, computed_class
 
 from . import core, services
+from .pace import Pace
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TICK_S = 0.5
-PUSHES_PER_SECOND = 5_000
-PUSH_GAP_MAX_S = 0.5
-"""The first change goes out at once. A burst behind it goes out in few messages, so that all nodes together get no more
-than this many a second: each costs the server more than what it carries."""
+PUSHES_PER_SLICE = 30
+"""Assignments sent in 10 ms: few changes go out at once. In a burst all nodes together get no more than 3,000 messages a
+second, as each costs the server more than what it carries, and what changes while a node waits goes into one."""
 REPORT_COMMITS_AT_ONCE = 4
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
@@ -111,6 +111,7 @@ class Nodes:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._system_jobs: tuple[int, list[Job]] = (-1, [])
+        self._pace = Pace(clock, PUSHES_PER_SLICE)
         self._router = Router()
         self._router.on(Kind.NODE_REGISTER, RegisterRequest, self._register)
         self._router.on(Kind.NODE_HEARTBEAT, Heartbeat, self._heartbeat)
@@ -135,6 +136,7 @@ class Nodes:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         self._tasks.clear()
+        await self._pace.stop()
         await asyncio.gather(*(session.close() for session in list(self._sessions)), return_exceptions=True)
         self._deadlines.clear()
 
@@ -191,6 +193,7 @@ class Nodes:
         """Send the whole assignment, then every change of it, one message at a time."""
         full = True
         while True:
+            await self._pace.turn()
             dirty, gone = link.dirty, link.gone
             link.dirty, link.gone = set(), set()
             link.wake.clear()
@@ -201,7 +204,6 @@ class Nodes:
                 full=full,
                 gone=gone,
             )
-            sent_at = self._clock.monotonic()
             try:
                 await link.session.call(Kind.ALLOCS_CHANGED, message, Empty, timeout_s=30.0)
                 full = False
@@ -213,10 +215,6 @@ class Nodes:
                 await self._clock.sleep(1.0)
                 continue
             await link.wake.wait()
-            gap_s = min(len(self._links) / PUSHES_PER_SECOND, PUSH_GAP_MAX_S)
-            too_soon_s = sent_at + gap_s - self._clock.monotonic()
-            if too_soon_s > 0:
-                await self._clock.sleep(too_soon_s)
 
     def _all_of(self, snapshot: Snapshot, link: _Link) -> list[Allocation]:
         allocations = {allocation.id: allocation for allocation in snapshot.allocs_of_node(link.node_id)}
