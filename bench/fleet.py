@@ -338,7 +338,9 @@ def main() -> None:
     if given.part:
         import uvloop
 
-        gc.set_threshold(50_000, 20, 100)  # as the agent does
+        from rove.agent.agent import GC_THRESHOLDS
+
+        gc.set_threshold(*GC_THRESHOLDS)
         with tempfile.TemporaryDirectory(prefix="rove-bench-") as folder:
             jobs, count, nodes = map(int, given.part[1:])
             print(json.dumps(uvloop.run(replay(jobs, count, nodes, Path(folder)))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import sys
 
@@ -21,12 +22,17 @@ async def simulate(options: argparse.Namespace) -> None:
     """Run until cancelled; a line a second. Reads `vanish NUMBER` lines from standard input with --listen."""
     numbers = range(options.first, options.first + options.nodes)
     nodes = [describe(number, racks=options.racks, cpu_mhz=options.cpu, memory_mb=options.memory) for number in numbers]
+    # A collection stops every node of this process at once, and their heartbeats arrive in bursts that no real fleet
+    # makes: keep collections small, and what lives as long as the process out of them.
+    gc.set_threshold(1_000, 8, 1_000)
     async with Fleet(options.server, nodes) as fleet:
         if options.listen:
             asyncio.get_running_loop().add_reader(sys.stdin, lambda: _obey(fleet, options.first))
         while True:
             await asyncio.sleep(options.every)
             connected = sum(1 for node in fleet.nodes if node.is_connected)
+            if connected == len(nodes) and not gc.get_freeze_count():
+                gc.freeze()
             if options.json:
                 line = {"connected": connected, "running": fleet.running, "reported": fleet.reported}
                 print(json.dumps(line), flush=True)

@@ -10,50 +10,52 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
+import msgspec
 
-class Postings:
-    """An immutable list of rising numbers below 2**63."""
 
-    __slots__ = ("_items", "_length")
+class Postings(msgspec.Struct, frozen=True, gc=False):
+    """An immutable list of rising numbers below 2**63: the first `length` of an array that may go on."""
 
-    def __init__(self, items: Iterable[int] = ()) -> None:
-        self._items = array("Q", items)
-        self._length = len(self._items)
+    items: array[int]
+    length: int
+
+    @classmethod
+    def of(cls, numbers: Iterable[int] = ()) -> Postings:
+        """A list of its own."""
+        items = array("Q", numbers)
+        return cls(items, len(items))
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def numbers(self) -> list[int]:
         """All entries, oldest first."""
-        return self._items[: self._length].tolist()
+        return self.items[: self.length].tolist()
 
     def add(self, number: int) -> Postings:
         """The list with one more entry."""
-        longer = Postings.__new__(Postings)
-        items = self._items
-        if len(items) != self._length:
-            items = items[: self._length]
+        items = self.items
+        if len(items) != self.length:
+            items = items[: self.length]
         items.append(number)
-        longer._items = items
-        longer._length = self._length + 1
-        return longer
+        return Postings(items, self.length + 1)
 
     def __contains__(self, number: int) -> bool:
-        place = bisect_left(self._items, number, 0, self._length)
-        return place < self._length and self._items[place] == number
+        place = bisect_left(self.items, number, 0, self.length)
+        return place < self.length and self.items[place] == number
 
     def insert(self, number: int) -> Postings:
         """The list with `number` at its place."""
-        if not self._length or self._items[self._length - 1] < number:
+        if not self.length or self.items[self.length - 1] < number:
             return self.add(number)
         numbers = self.numbers()
         insort(numbers, number)
-        return Postings(numbers)
+        return Postings.of(numbers)
 
     def without(self, numbers: Iterable[int]) -> Postings:
         """The list without those entries."""
         gone = set(numbers)
-        return Postings(number for number in self.numbers() if number not in gone)
+        return Postings.of(number for number in self.numbers() if number not in gone)
 
 
-EMPTY = Postings()
+EMPTY = Postings.of()
