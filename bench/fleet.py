@@ -338,9 +338,9 @@ def main() -> None:
     if given.part:
         import uvloop
 
-        from rove.agent.agent import GC_THRESHOLDS
+        from rove.agent import garbage
 
-        gc.set_threshold(*GC_THRESHOLDS)
+        garbage.set_up()
         with tempfile.TemporaryDirectory(prefix="rove-bench-") as folder:
             jobs, count, nodes = map(int, given.part[1:])
             print(json.dumps(uvloop.run(replay(jobs, count, nodes, Path(folder)))))

@@ -13,6 +13,7 @@ import gc
 import json
 import sys
 
+from rove.agent import garbage
 from rove.testing.nodesim import Fleet, SimNode, describe
 
 __all__ = ["Fleet", "SimNode", "describe"]
@@ -24,7 +25,7 @@ async def simulate(options: argparse.Namespace) -> None:
     nodes = [describe(number, racks=options.racks, cpu_mhz=options.cpu, memory_mb=options.memory) for number in numbers]
     # A collection stops every node of this process at once, and their heartbeats arrive in bursts that no real fleet
     # makes: keep collections small, and what lives as long as the process out of them.
-    gc.set_threshold(1_000, 8, 1_000)
+    garbage.set_up()
     async with Fleet(options.server, nodes) as fleet:
         if options.listen:
             asyncio.get_running_loop().add_reader(sys.stdin, lambda: _obey(fleet, options.first))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import logging
 import os
 import shutil
@@ -23,7 +22,7 @@ import msgspec
 from aiohttp import web
 
 from rove import __version__, jobspec
-from rove.agent import logs
+from rove.agent import garbage, logs
 from rove.agent.admission import Admission
 from rove.agent.config import AgentConfig
 from rove.agent.config_effect import unsafe_to_ignore, without_effect
@@ -46,10 +45,6 @@ log = logging.getLogger("rove.agent")
 
 Reload = Callable[[], AgentConfig]
 SECRETS = ("token", "password", "key", "secret", "encrypt")
-GC_THRESHOLDS = (1_000, 8, 1_000)
-"""Of the cyclic garbage collector. A pass over new objects may not hold the event loop for long: as a commit frees
-almost as much as it makes, one for every 10,000 objects *more* looks at 60,000 (50 ms). State is long-lived and has
-few cycles, so that a pass over everything is rare; what it finds is what was left of closed connections."""
 ENGINES = ("sqlite", "memory")
 
 
@@ -67,7 +62,7 @@ def run_agent(config: AgentConfig, reload: Reload | None = None) -> int:
 
 
 async def _run(config: AgentConfig, reload: Reload | None) -> int:
-    gc.set_threshold(*GC_THRESHOLDS)
+    garbage.set_up()
     monitor = logs.set_up(config)
     for warning in (*config.warnings, *without_effect(config)):
         log.warning("%s", warning)

@@ -6,12 +6,17 @@ import asyncio
 
 from rove.ports import Clock
 
+from . import garbage
+
 EVERY_S = 0.02
 WINDOW_S = 10.0
 
 
 class LoopLag:
-    """Sleeps for a moment again and again, and notes by how much it overslept. Costs fifty wake-ups a second."""
+    """Sleeps for a moment again and again, and notes by how much it overslept. Costs fifty wake-ups a second.
+
+    Each is used to look for young garbage as well (`rove.agent.garbage`).
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -38,6 +43,7 @@ class LoopLag:
     async def _run(self) -> None:
         window_ends = self._clock.monotonic() + WINDOW_S
         while True:
+            garbage.collect_young()
             before = self._clock.monotonic()
             await self._clock.sleep(EVERY_S)
             now = self._clock.monotonic()

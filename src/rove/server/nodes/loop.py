@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 TICK_S = 0.5
 PUSHES_PER_SLICE = 30
-"""Assignments sent in 10 ms: few changes go out at once. In a burst all nodes together get no more than 3,000 messages a
-second, as each costs the server more than what it carries, and what changes while a node waits goes into one."""
+"""Assignments sent in 10 ms: few changes go out at once. In a burst all nodes together get no more than 3,000 messages
+a second, as each costs the server more than what it carries, and what changes while a node waits goes into one."""
 REPORT_COMMITS_AT_ONCE = 4
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
