@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -22,10 +23,12 @@ def probe(folder: Path) -> tuple[dict[str, str], int]:
 
 
 def _device_of(folder: Path) -> str:
+    """The mounted device; its number (``254:1``) if no mount is seen to hold the folder, as in a chroot."""
     path = str(folder.resolve())
     best = ("", "")
     for partition in psutil.disk_partitions(all=True):
         mount = partition.mountpoint.rstrip("/") + "/"
         if f"{path}/".startswith(mount) and len(mount) > len(best[0]):
             best = (mount, partition.device)
-    return best[1]
+    number = os.stat(path).st_dev
+    return best[1] or f"{os.major(number)}:{os.minor(number)}"
