@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -220,6 +221,40 @@ class Node(Noun, frozen=True, kw_only=True):
             and self.drain_strategy is None
             and self.scheduling_eligibility is Eligibility.ELIGIBLE
         )
+
+    @property
+    def mhz_per_core(self) -> float:
+        """What one whole core counts for, in MHz."""
+        cpu = self.node_resources.cpu
+        return cpu.cpu_shares / cpu.total_cpu_cores if cpu.total_cpu_cores else 0.0
+
+    @property
+    def usable_mhz(self) -> int:
+        """CPU that allocations may take, in MHz: all but what is kept for the host, as MHz or as cores."""
+        kept = self.reserved_resources.cpu
+        cores = int(len(kept.reserved_cpu_cores) * self.mhz_per_core)
+        return max(0, self.node_resources.cpu.cpu_shares - kept.cpu_shares - cores)
+
+    @property
+    def reserved_ports(self) -> frozenset[int]:
+        """Ports that no allocation gets: those kept for the host, and those of each host network."""
+        found = port_numbers(self.reserved_resources.networks.reserved_host_ports)
+        for network in self.node_resources.node_networks:
+            for address in network.addresses:
+                if address.reserved_ports:
+                    found |= port_numbers(address.reserved_ports)
+        return found
+
+
+@lru_cache(maxsize=1024)
+def port_numbers(text: str) -> frozenset[int]:
+    """ "22,80,8500-8600" as numbers; parts that are no ports are passed over."""
+    ports: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit() and (last.isdigit() or not last):
+            ports.update(range(int(first), min(int(last or first), 65_535) + 1))
+    return frozenset(ports)
 
 
 def computed_class(node: Node) -> str:

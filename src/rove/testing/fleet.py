@@ -13,7 +13,6 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from rove.server.scheduler.ledger import parse_ports
 from rove.server.scheduler.view import Floats, Ints
 from rove.server.state.fleet import FleetView
 from rove.structs.alloc import (
@@ -65,7 +64,7 @@ def build_fleet(nodes: Sequence[Node], allocs_of_node: Mapping[str, Sequence[All
     return FleetView(
         ids=tuple(node.id for node in nodes),
         ready=np.array([node.is_ready for node in nodes], dtype=bool),
-        cpu=column(n.node_resources.cpu.cpu_shares - n.reserved_resources.cpu.cpu_shares for n in nodes),
+        cpu=column(n.usable_mhz for n in nodes),
         memory=column(
             n.node_resources.memory.memory_mb - n.reserved_resources.memory.memory_mb for n in nodes
         ),
@@ -137,7 +136,7 @@ class FakeView:
         node = self.nodes.get(node_id)
         held = {p.value for a in self._of_node.get(node_id, ()) for p in ports_of(a.allocated_resources)}
         if node is not None:
-            held |= parse_ports(node.reserved_resources.networks.reserved_host_ports)
+            held |= node.reserved_ports
         return frozenset(held)
 
     def allocs_changed_since(self, namespace: str, job_id: str, index: int) -> bool:

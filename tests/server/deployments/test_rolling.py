@@ -279,3 +279,44 @@ async def test_a_failure_that_nobody_acted_on_is_acted_on_by_the_next_leader() -
         assert cluster.deployment().status == "running"
         await cluster.restart_server()
         await cluster.until_status("failed", within_s=30)
+
+
+@virtually
+async def test_a_system_roll_out_does_not_end_well_while_a_copy_is_not_healthy() -> None:
+    async with Cluster(nodes=3) as cluster:
+        sick = next(iter(cluster.nodes))
+        cluster.behave(lambda alloc: Script(healthy_after=None if alloc.node_id == sick else 1.0))
+        update = an_update(max_parallel=3, progress_deadline=30 * MINUTE)
+        await cluster.register(a_job(type="system", update=update))
+        await cluster.settle(30)
+        healthy = next(a for a in cluster.allocs(running=True) if a.is_healthy)
+        await cluster.server.stop_alloc(healthy.id)
+        await cluster.settle(60)
+        assert cluster.deployment().task_groups["api"].healthy_allocs == 2
+        assert cluster.deployment().status is DeploymentStatus.RUNNING
+        assert not cluster.job().stable
+
+
+@virtually
+async def test_a_system_roll_out_ends_well_without_a_node_that_left() -> None:
+    async with Cluster(nodes=3) as cluster:
+        leaving = next(iter(cluster.nodes))
+        cluster.behave(lambda alloc: Script(healthy_after=None if alloc.node_id == leaving else 1.0))
+        await cluster.register(a_job(type="system", update=an_update(max_parallel=3)))
+        await cluster.settle(30)
+        assert cluster.deployment().status is DeploymentStatus.RUNNING
+        await cluster.nodes[leaving].die()
+        await cluster.until_status("successful")
+
+
+@virtually
+async def test_a_healthy_copy_that_is_gone_no_longer_counts() -> None:
+    async with Cluster(nodes=[a_node("only", cpu=350)]) as cluster:
+        job = a_job(count=3, cpu=100, update=an_update(max_parallel=3, progress_deadline=MINUTE))
+        cluster.behave(lambda alloc: Script(healthy_after=None if alloc.index == 2 else 1.0))
+        await cluster.register(job)
+        await cluster.until(lambda: cluster.deployment().task_groups["api"].healthy_allocs == 2)
+        first = next(a for a in cluster.allocs(running=True) if a.is_healthy)
+        await cluster.server.stop_alloc(first.id)
+        await cluster.until(lambda: cluster.deployment().task_groups["api"].placed_allocs == 4)
+        await cluster.until_status("failed")

@@ -116,12 +116,19 @@ def spread_score(job: Job, group: TaskGroup, node: Node, view: FakeView, copies:
     for spread in spreads:
         by_value: Counter[str] = Counter()
         for where, many in copies.items():
-            value = resolve(spread.attribute, view.nodes[where])
+            value = named(spread, resolve(spread.attribute, view.nodes[where]))
             if value is not None:
                 by_value[value] += many
-        value = resolve(spread.attribute, node)
+        value = named(spread, resolve(spread.attribute, node))
         total += one_spread(spread, value, by_value, group.count, view) * spread.weight / weights
     return total
+
+
+def named(spread: Spread, value: str | None) -> str | None:
+    """The value a spread counts: what no target names is all one value."""
+    if value is None or not spread.spread_target or value in {target.value for target in spread.spread_target}:
+        return value
+    return "*"
 
 
 def one_spread(spread: Spread, value: str | None, counts: Counter[str], count: int, view: FakeView) -> float:
@@ -138,12 +145,13 @@ def one_spread(spread: Spread, value: str | None, counts: Counter[str], count: i
         return -1.0 if low == high else (high - low) / low
     targets = {target.value: target.percent * count / 100 for target in spread.spread_target}
     rest = 100 - sum(target.percent for target in spread.spread_target)
-    desired = targets.get(value, rest * count / 100 if rest > 0 else None)
+    if "*" not in targets and rest > 0:
+        targets["*"] = rest * count / 100
+    desired = targets.get(value)
     if desired is None:
         return -1.0
     if desired > 0:
         return (desired - (counts[value] + 1)) / desired
-    values = {resolve(spread.attribute, other) for other in view.nodes.values()} - {None}
-    wanted = {v: targets.get(v, rest * count / 100 if rest > 0 else 0) for v in values}  # type: ignore[arg-type]
-    boosts = [(want - (counts[v] + 1)) / want for v, want in wanted.items() if want > 0]  # type: ignore[index]
+    values = {named(spread, resolve(spread.attribute, other)) for other in view.nodes.values()} - {None}
+    boosts = [(targets[v] - (counts[v] + 1)) / targets[v] for v in values if v is not None and targets.get(v, 0) > 0]
     return min([-1.0, *boosts])

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
+from rove.server.scheduler import verify
 from rove.structs.job import Affinity, Constraint, NetworkResource, Port, RequestedDevice, Resources
 from rove.structs.node import (
     NodeDevice,
@@ -15,6 +17,7 @@ from rove.structs.node import (
     NodeNetwork,
     NodeNetworkAddress,
     NodeReserved,
+    ReservedCpu,
     ReservedNetworks,
 )
 from rove.structs.plan import SchedulerResult
@@ -177,3 +180,43 @@ def test_columns_of_a_placement_agree_with_each_other(run: Run) -> None:
     assert np.frombuffer(placement.indexes, "<i4").tolist() == list(range(7))
     assert len(np.frombuffer(placement.scores, "<f4")) == 7
     assert set(placement.ports) == set(range(7))
+
+
+def test_ports_reserved_on_a_host_network_are_not_given(run: Run) -> None:
+    private = NodeNetworkAddress(alias="private", address="10.1.0.1", reserved_ports="9000-9100")
+    networks = (NodeNetwork(mode="host", addresses=(NodeNetworkAddress(address="10.0.0.1"), private)),)
+    job = a_job(networks=(NetworkResource(reserved_ports=(Port(label="p", value=9001, host_network="private"),)),))
+    view = FakeView([a_node(node_networks=networks, host_networks={})], [job])
+    assert run(view, job).queued == {"api": 1}
+
+
+def test_whole_cores_count_the_same_when_asked_for_and_when_given(run: Run) -> None:
+    small = a_job("small", groups=(a_group(tasks=(a_task(resources=Resources(cpu=2, memory_mb=10)),)),))
+    task = a_task(resources=Resources(cores=4, memory_mb=10))
+    job = a_job("whole", groups=(a_group(tasks=(task,)),))
+    node = a_node(cpu=8383)
+    view = FakeView([node], [job, small], [an_alloc(small, 0, node=node)])
+    result = run(view, job)
+    assert result.failed["api"].dimension_exhausted == {"cpu": 1}
+    free = FakeView([node], [job])
+    plan = run(free, job).plan
+    assert verify(plan, free) == (plan, True)
+
+
+def test_cores_kept_for_the_host_leave_less_cpu(run: Run) -> None:
+    kept = NodeReserved(cpu=ReservedCpu(reserved_cpu_cores=(0, 1)))
+    job = a_job(cpu=2001)
+    assert run(FakeView([a_node(cpu=4000, reserved_resources=kept)], [job]), job).queued == {"api": 1}
+    smaller = a_job(cpu=2000)
+    assert run(FakeView([a_node(cpu=4000, reserved_resources=kept)], [smaller]), smaller).queued == {"api": 0}
+
+
+def test_device_affinity_looks_at_what_is_free(run: Run) -> None:
+    wish = Affinity(l_target="${device.model}", operand="=", r_target="a100", weight=100)
+    holder = replace(a_gpu_job(constraints=(Constraint(l_target="${device.model}", r_target="a100"),)), id="holder")
+    both = a_node("n1", devices=(gpus(1, model="a100"), gpus(1, model="t4")))
+    view = FakeView([both], [holder])
+    view = view.carry_out(run(view, holder).plan)
+    job = a_gpu_job(affinities=(wish,))
+    view = view.changed(nodes=[a_node("n2", devices=(gpus(1, model="a100"),))], jobs=[job])
+    assert run(view, job).plan.placements[0].node_ids == ("n2",)

@@ -9,10 +9,11 @@ import pytest
 
 from rove.server.scheduler import verify
 from rove.structs.alloc import Desired
-from rove.structs.node import PreemptionConfig, SchedulerConfiguration
+from rove.structs.job import RequestedDevice, Resources
+from rove.structs.node import NodeDevice, NodeDeviceResource, PreemptionConfig, SchedulerConfiguration
 from rove.structs.plan import SchedulerResult
 from rove.structs.resources import AllocatedPort, AllocatedResources, AllocatedShared
-from rove.testing.builders import a_job, a_node, an_alloc
+from rove.testing.builders import a_group, a_job, a_node, a_task, an_alloc
 from rove.testing.fleet import FakeView
 
 Run = Callable[..., SchedulerResult]
@@ -146,3 +147,36 @@ def test_many_copies_push_out_one_node_after_another_and_nobody_twice(run: Run) 
     cheapest = {j.id for j in low if j.priority in (10, 11)}
     assert cheapest <= set(out)
     assert verify(result.plan, view)[1]
+
+
+def _with_gpus(*names: str) -> Any:
+    return tuple(
+        NodeDeviceResource(vendor="nvidia", type="gpu", name=name, instances=(NodeDevice(id=f"{name}-0"),))
+        for name in names
+    )
+
+
+def _gpu_task(name: str = "t", wanted: str = "gpu", count: int = 1) -> Any:
+    device = RequestedDevice(name=wanted, count=count)
+    return a_task(name, resources=Resources(cpu=10, memory_mb=10, devices=(device,)))
+
+
+def test_one_device_asked_for_pushes_out_one_holder(run: Run) -> None:
+    low = [a_job(f"low-{name}", priority=10, groups=(a_group(tasks=(_gpu_task(wanted=f"nvidia/gpu/{name}"),)),))
+           for name in ("a100", "t4")]  # fmt: skip
+    view = FakeView([a_node(devices=_with_gpus("a100", "t4"))], low, configuration=ON)
+    for job in low:
+        view = view.carry_out(run(view, job).plan)
+    high = a_job("high", priority=90, groups=(a_group(tasks=(_gpu_task(),)),))
+    assert len(victims(run(view.changed(jobs=[high]), high))) == 1
+
+
+def test_one_holder_of_two_devices_makes_room_for_two_requests(run: Run) -> None:
+    two = NodeDeviceResource(vendor="nvidia", type="gpu", name="t4", instances=(NodeDevice(id="a"), NodeDevice(id="b")))
+    low = a_job("low", priority=10, groups=(a_group(tasks=(_gpu_task(count=2),)),))
+    view = FakeView([a_node(devices=(two,))], [low], configuration=ON)
+    view = view.carry_out(run(view, low).plan)
+    high = a_job("high", priority=90, groups=(a_group(tasks=(_gpu_task("one"), _gpu_task("two"))),))
+    result = run(view.changed(jobs=[high]), high)
+    assert len(victims(result)) == 1
+    assert len(result.plan.placements) == 1

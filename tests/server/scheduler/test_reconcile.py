@@ -167,15 +167,14 @@ def test_batch_copies_that_completed_stay_done_until_the_job_changes(run: Run) -
     assert placed(run(FakeView(NODES, [job, new], done), new).plan) == [(1, 0), (1, 1), (1, 2)]
 
 
-def test_all_at_once_places_everything_or_nothing(run: Run) -> None:
+def test_all_at_once_holds_nothing_back_for_lack_of_room(run: Run) -> None:
     job = a_job(count=5, cpu=500, all_at_once=True)
     small = FakeView([a_node("n0", cpu=1000)], [job])
     result = run(small, job)
-    assert not result.plan.placements
-    assert result.queued == {"api": 5}
+    assert len(placed(result.plan)) == 2
+    assert result.plan.all_at_once
+    assert result.queued == {"api": 3}
     assert result.failed["api"].dimension_exhausted == {"cpu": 1}
-    large = FakeView([a_node("n0", cpu=4000)], [job])
-    assert len(placed(run(large, job).plan)) == 5
 
 
 def test_a_sticky_disk_prefers_the_node_it_was_on(run: Run) -> None:
@@ -238,6 +237,14 @@ def test_a_copy_that_stays_silent_is_lost_when_its_time_is_over(run: Run) -> Non
     late = run(after, job, now=1061.0)
     assert stopped(late.plan) == ["c0"]
     assert placed(late.plan) == [(0, 0)]
+
+
+def test_a_follow_up_that_comes_a_moment_too_early_makes_another(run: Run) -> None:
+    job, view, result = a_silent_world(run, replace=False)
+    after = view.carry_out(result.plan, now=1000.0)
+    (follow_up,) = result.evaluations
+    early = run(after, job, now=1059.99, id=follow_up.id)
+    assert [later.wait_until.timestamp() for later in early.evaluations if later.wait_until] == [1060.0]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,13 @@ def test_a_copy_that_ran_long_after_the_longest_pause_starts_at_the_base_again()
     assert next_delay(policy, past, unix_ns(NOW) + 2 * HOUR) == 30 * SECOND
 
 
+def test_a_copy_that_ran_long_after_a_shorter_pause_starts_at_the_base_again() -> None:
+    policy = ReschedulePolicy(delay=30 * SECOND, max_delay=HOUR, unlimited=True)
+    past = events(8 * MINUTE, at=unix_ns(NOW))
+    assert next_delay(policy, past, unix_ns(NOW) + 24 * HOUR) == 30 * SECOND
+    assert next_delay(policy, past, unix_ns(NOW) + MINUTE) == 16 * MINUTE
+
+
 def test_attempts_within_the_interval_are_counted() -> None:
     policy = ReschedulePolicy(attempts=2, interval=10 * MINUTE, delay=5 * SECOND, delay_function="constant")
     job = a_job(reschedule_policy=policy)

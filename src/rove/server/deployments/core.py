@@ -196,7 +196,7 @@ def is_complete(group: DeploymentGroup, allocs: Iterable[Allocation], name: str)
     """True if nothing more is expected of the group by itself: all healthy, or canaries ready for promotion."""
     if group.desired_canaries > 0 and not group.promoted:
         return len(healthy_canaries(group, allocs, name)) >= group.desired_canaries
-    return group.healthy_allocs >= max(group.desired_total, group.desired_canaries)
+    return group.healthy_allocs >= group.desired_total
 
 
 def deadline_of(group: DeploymentGroup) -> float | None:

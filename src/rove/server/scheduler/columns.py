@@ -15,12 +15,12 @@ from rove.structs.node import Node
 
 from .asks import Ask
 from .conditions import holds, is_unique, resolve
-from .devices import affinity_score, device_answers
+from .devices import affinity_score, assign_device, device_named, instances_of
 from .feasible import Feasible
-from .ledger import Ledger, mhz_per_core
+from .ledger import Ledger, mhz_of_cores
 from .picker import HeapPicker, Picker, SpreadPicker
 from .score import Columns
-from .spread import Attribute, PropertyLimit, SpreadRule, SpreadTerms
+from .spread import REST, Attribute, PropertyLimit, SpreadRule, SpreadTerms
 from .view import Bools, Floats, Ints
 
 
@@ -57,7 +57,8 @@ def candidates(ask: Ask, found: Feasible, ledger: Ledger, copies: Counter[int], 
         rows = np.roll(rows, -(shift % len(rows)))
     cpu: Floats | float = float(ask.cpu)
     if ask.cores:
-        cpu = ask.cpu + ask.cores * np.array([_mhz(ledger.node(row)) for row in rows.tolist()])
+        nodes = (ledger.node(row) for row in rows.tolist())
+        cpu = np.array([float(ask.cpu + mhz_of_cores(ask, node)) if node else 0.0 for node in nodes])
     wish_parts = _wishes(ask, ledger, rows)
     wishes = sum(wish_parts.values()) if wish_parts else None
     counts = np.zeros(len(rows))
@@ -83,10 +84,6 @@ def _met(affinity: Affinity, region: str, node: Node) -> float:
     return float(holds(affinity, node, region))
 
 
-def _mhz(node: Node | None) -> float:
-    return float(int(mhz_per_core(node))) if node else 0.0
-
-
 def _wishes(ask: Ask, ledger: Ledger, rows: Ints) -> dict[str, Floats]:
     """By scorer name, the scores of affinities and device affinities."""
     parts: dict[str, Floats] = {}
@@ -97,21 +94,27 @@ def _wishes(ask: Ask, ledger: Ledger, rows: Ints) -> dict[str, Floats]:
         for affinity in ask.affinities:
             score += affinity.weight * _matches(partial(_met, affinity, region), is_unique(affinity), ledger, rows)
         parts["node-affinity"] = score / total
-    requests = [request for _, request in ask.devices if request.affinities]
-    if requests:
-
-        def best(node: Node) -> float:
-            scores = [
-                max(
-                    (affinity_score(r, d) for d in node.node_resources.devices if device_answers(r, d)),
-                    default=0.0,
-                )
-                for r in requests
-            ]
-            return sum(scores) / len(scores)
-
-        parts["devices"] = _matches(best, False, ledger, rows)
+    if any(request.affinities for _, request in ask.devices):
+        parts["devices"] = np.array([_device_score(ask, ledger, row) for row in rows.tolist()])
     return parts
+
+
+def _device_score(ask: Ask, ledger: Ledger, row: int) -> float:
+    """Matched weights over all weights of the devices that a copy would get there now; 0 if it gets none."""
+    detail = ledger.detail(row)
+    if detail is None:
+        return 0.0
+    used = set(detail.devices)
+    matched = total = 0.0
+    for _, request in ask.devices:
+        given = assign_device(request, detail.node, used)
+        if given is None:
+            return 0.0
+        used |= instances_of(given)
+        weights = sum(abs(affinity.weight) for affinity in request.affinities)
+        matched += affinity_score(request, device_named(given, detail.node)) * weights
+        total += weights
+    return matched / total
 
 
 def _matches(value: Callable[[Node], float], per_node: bool, ledger: Ledger, rows: Ints) -> Floats:
@@ -127,16 +130,18 @@ def _matches(value: Callable[[Node], float], per_node: bool, ledger: Ledger, row
     return by_class[fleet.class_of[rows]]
 
 
-def attribute_numbers(target: str, ledger: Ledger, rows: Ints, region: str) -> tuple[list[str], Ints]:
+def attribute_numbers(
+    value_of: Callable[[Node], str | None], per_node: bool, ledger: Ledger, rows: Ints
+) -> tuple[list[str], Ints]:
     """The values of an attribute and, for every row, its value's number (-1: missing)."""
     fleet = ledger.fleet
     numbers: dict[str, int] = {}
 
     def number(node: Node | None) -> int:
-        value = resolve(target, node, region) if node else None
+        value = value_of(node) if node else None
         return -1 if value is None else numbers.setdefault(value, len(numbers))
 
-    if "unique." in target:
+    if per_node:
         found = np.array([number(ledger.node(row)) for row in rows.tolist()], dtype=np.int64)
     else:
         by_class = np.full(max(len(fleet.classes), 1), -1, dtype=np.int64)
@@ -160,17 +165,17 @@ def picker_for(
     """
     if not ask.spreads and not ask.distinct_properties:
         return HeapPicker(chosen.columns, allowed)
-    region = ask.job.region
     rules: list[tuple[SpreadRule, Ints]] = []
     limits: list[tuple[PropertyLimit, Ints]] = []
     weights = sum(spread.weight for spread in ask.spreads) or 1
     parts: list[tuple[Attribute, Ints]] = []
     for spread in ask.spreads:
-        attribute, numbers = _attribute(spread.attribute, ask, "group", chosen, ledger, live, placed, region)
+        named = frozenset(target.value for target in spread.spread_target)
+        attribute, numbers = _attribute(spread.attribute, named, ask, "group", chosen, ledger, live, placed)
         rules.append((SpreadRule(spread, attribute, ask.group.count, spread.weight / weights), numbers))
         parts.append((attribute, numbers))
     for target, most, scope in ask.distinct_properties:
-        attribute, numbers = _attribute(target, ask, scope, chosen, ledger, live, placed, region)
+        attribute, numbers = _attribute(target, frozenset(), ask, scope, chosen, ledger, live, placed)
         limits.append((PropertyLimit(attribute, most), numbers))
         parts.append((attribute, numbers))
     code = parts[0][1]
@@ -187,16 +192,25 @@ def picker_for(
 
 def _attribute(
     target: str,
+    named: frozenset[str],
     ask: Ask,
     scope: str,
     chosen: Candidates,
     ledger: Ledger,
     live: Iterable[Allocation],
     placed: dict[str, Counter[int]],
-    region: str,
 ) -> tuple[Attribute, Ints]:
-    """The attribute with the copies it has now, and its value's number by position."""
-    values, numbers = attribute_numbers(target, ledger, chosen.rows, region)
+    """The attribute with the copies it has now, and its value's number by position.
+
+    named: values that count for themselves, all others together being the rest; none: every value does.
+    """
+    region = ask.job.region
+
+    def value_of(node: Node) -> str | None:
+        value = resolve(target, node, region)
+        return REST if named and value is not None and value not in named else value
+
+    values, numbers = attribute_numbers(value_of, "unique." in target, ledger, chosen.rows)
     counts = Counter[str]()
     rows = Counter[int]()
     for alloc in live:
@@ -209,9 +223,9 @@ def _attribute(
             rows.update(by_row)
     for row, many in rows.items():
         node = ledger.node(row)
-        value = resolve(target, node, region) if node else None
+        value = value_of(node) if node else None
         if value is not None:
             counts[value] += many
     values += [value for value in counts if value not in set(values)]
-    attribute = Attribute(values, [counts[value] for value in values])
+    attribute = Attribute(values, [counts[value] for value in values], value_of)
     return attribute, np.where(numbers < 0, attribute.missing, numbers)

@@ -55,6 +55,8 @@ class GroupDecision:
     updates: DesiredUpdates = field(default_factory=DesiredUpdates)
     join_deployment: bool = True
     """False for copies that belong to no deployment."""
+    unsuited: bool = False
+    """A system job for which there is no node, and never was: nothing is queued, but it has to be told."""
 
     @property
     def wanted(self) -> int:

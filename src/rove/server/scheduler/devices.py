@@ -13,6 +13,9 @@ from rove.structs.resources import AllocatedDevice
 
 from .conditions import Condition, compare
 
+Instance = tuple[str, str, str, str]
+"""(vendor, type, name, id)."""
+
 _UNITS = {
     "": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40, "kb": 1e3, "mb": 1e6, "gb": 1e9,
     "tb": 1e12, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9, "mw": 1e-3, "w": 1.0, "kw": 1e3,
@@ -98,18 +101,29 @@ def affinity_score(request: RequestedDevice, device: NodeDeviceResource) -> floa
     return sum(a.weight for a in request.affinities if condition_holds(a, device)) / total
 
 
-def devices_in_use(allocs: Iterable[Allocation]) -> set[tuple[str, str, str, str]]:
+def device_named(given: AllocatedDevice, node: Node) -> NodeDeviceResource:
+    """The group of devices that the instances are of."""
+    wanted = (given.vendor, given.type, given.name)
+    return next(d for d in node.node_resources.devices if (d.vendor, d.type, d.name) == wanted)
+
+
+def instances_of(given: AllocatedDevice) -> set[Instance]:
+    """The instances, as `devices_in_use` names them."""
+    return {(given.vendor, given.type, given.name, one) for one in given.device_ids}
+
+
+def devices_in_use(allocs: Iterable[Allocation]) -> set[Instance]:
     """(vendor, type, name, id) of every device instance that `allocs` hold."""
     return {
-        (device.vendor, device.type, device.name, instance)
+        instance
         for alloc in allocs
         for task in alloc.allocated_resources.tasks.values()
         for device in task.devices
-        for instance in device.device_ids
+        for instance in instances_of(device)
     }
 
 
-def assign_device(request: RequestedDevice, node: Node, used: set[tuple[str, str, str, str]]) -> AllocatedDevice | None:
+def assign_device(request: RequestedDevice, node: Node, used: set[Instance]) -> AllocatedDevice | None:
     """Free, healthy instances of the best matching device group, or None. Does not change `used`."""
     best: tuple[float, AllocatedDevice] | None = None
     for device in node.node_resources.devices:

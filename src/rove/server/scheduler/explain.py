@@ -13,7 +13,7 @@ from rove.structs.node import Eligibility, Node, NodeStatus
 
 from .asks import Ask, ask_of
 from .conditions import holds, resolve
-from .devices import assign_device, device_fits
+from .devices import assign_device, device_fits, instances_of
 from .feasible import (
     datacenter_matches,
     driver_is_healthy,
@@ -21,7 +21,7 @@ from .feasible import (
     volume_fits,
     volume_source,
 )
-from .ledger import Ledger, free_cores, mhz_per_core
+from .ledger import Ledger, free_cores, mhz_of_cores
 from .randomness import Steady
 from .view import Fleet, View
 
@@ -170,7 +170,7 @@ class _Explainer:
         for _, request in self.ask.devices:
             given = assign_device(request, node, used)
             if given is not None:
-                used |= {(given.vendor, given.type, given.name, one) for one in given.device_ids}
+                used |= instances_of(given)
             elif device_fits(request, node):
                 yield Obstacle("device", f"fewer than {request.count} of device {request.name} are free")
             else:
@@ -197,7 +197,7 @@ class _Explainer:
 
     def _room(self, node: Node) -> Iterable[Obstacle]:
         row, ask, fleet = self._row(node), self.ask, self.fleet
-        cpu = ask.cpu + ask.cores * int(mhz_per_core(node))
+        cpu = ask.cpu + mhz_of_cores(ask, node)
         columns = (
             ("cpu", cpu, fleet.cpu, fleet.used_cpu), ("memory", ask.memory, fleet.memory, fleet.used_memory),
             ("disk", ask.disk, fleet.disk, fleet.used_disk),

@@ -7,7 +7,6 @@ names and room on the node are looked at node by node.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -42,15 +41,18 @@ def class_obstacle(ask: Ask, node: Node, index: int = 0) -> str:
     return next(iter(class_obstacles(ask, node, index)), "")
 
 
-def class_obstacles(ask: Ask, node: Node, index: int = 0) -> list[str]:
-    """Every reason why no node like `node` may run the group, in the order of checking."""
+def class_obstacles(ask: Ask, node: Node, index: int = 0, *, drivers: bool = True) -> list[str]:
+    """Every reason why no node like `node` may run the group, in the order of checking.
+
+    drivers: whether their health counts; for a copy that runs it does not.
+    """
     region = ask.job.region
     found = [
         condition.text()
         for condition in ask.job.constraints
         if not is_unique(condition) and not holds(condition, node, region)
     ]
-    if any(not driver_is_healthy(node, driver) for driver in ask.drivers):
+    if drivers and any(not driver_is_healthy(node, driver) for driver in ask.drivers):
         found.append(MISSING_DRIVERS)
     found += [
         condition.text()
@@ -66,6 +68,18 @@ def class_obstacles(ask: Ask, node: Node, index: int = 0) -> list[str]:
     elif any(not volume_fits(volume, node, index) for volume in ask.volumes):
         found.append(MISSING_VOLUMES)
     return found
+
+
+def suits(ask: Ask, node: Node, index: int = 0, *, drivers: bool = True) -> bool:
+    """True if the node passes every check of the ask; room, and whether it takes new work, are not looked at."""
+    job = ask.job
+    if not datacenter_matches(job.datacenters, node.datacenter):
+        return False
+    if job.node_pool not in ("", "all", node.node_pool):
+        return False
+    if class_obstacles(ask, node, max(index, 0), drivers=drivers):
+        return False
+    return all(holds(condition, node, job.region) for condition in ask.constraints if is_unique(condition))
 
 
 def _job_constraints(ask: Ask) -> int:
@@ -112,7 +126,21 @@ def volume_source(volume: VolumeRequest, index: int) -> str:
 
 def datacenter_matches(patterns: Sequence[str], datacenter: str) -> bool:
     """True if a pattern of the job (`dc1`, `eu-*`) names the datacenter."""
-    return any(fnmatch.fnmatchcase(datacenter, pattern) for pattern in patterns)
+    return any(pattern == datacenter or ("*" in pattern and _globs(pattern, datacenter)) for pattern in patterns)
+
+
+def _globs(pattern: str, text: str) -> bool:
+    """`*` stands for any text; every other character for itself."""
+    first, *middle, last = pattern.split("*")
+    if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 @dataclass(frozen=True, slots=True)

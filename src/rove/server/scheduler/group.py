@@ -287,13 +287,16 @@ class Group:
                 alloc.id in moving, alloc.id in failing, alloc.index, alloc.is_client_terminal, alloc.create_index,
             )  # fmt: skip
 
+        order = sorted(pool, key=first_to_go, reverse=True)
         going: set[str] = set()
-        for alloc in sorted(pool, key=first_to_go, reverse=True):
-            if names[alloc.index] > 1 or len(going) < excess:
+        for alloc in order:
+            if names[alloc.index] > 1:
                 going.add(alloc.id)
                 names[alloc.index] -= 1
-                if len(going) >= excess and not any(many > 1 for many in names.values()):
-                    break
+        for alloc in order:
+            if len(going) >= excess:
+                break
+            going.add(alloc.id)
         for alloc in pool:
             if alloc.id in going:
                 self.out.stop(alloc, reasons.NOT_NEEDED)
@@ -464,7 +467,8 @@ class Group:
             if alloc.followup_eval_id and not alloc.is_client_terminal and alloc.id not in replaced
         ]  # it runs: what somebody was to look at is over, and a later failure needs its own evaluation
         for alloc, when in (*self.sorted.late_lost, *self.sorted.unknown):
-            if not alloc.followup_eval_id and when > unix_ns(self.context.now):
+            over = alloc.followup_eval_id in ("", self.context.evaluation.id)
+            if over and when > unix_ns(self.context.now):
                 followup = self.context.followups.at(when, Trigger.MAX_DISCONNECT_TIMEOUT)
                 self.out.annotations.append(AllocAnnotation(alloc_id=alloc.id, followup_eval_id=followup))
 

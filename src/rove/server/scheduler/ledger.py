@@ -21,7 +21,7 @@ from rove.structs.resources import (
 )
 
 from .asks import Ask
-from .devices import assign_device, devices_in_use
+from .devices import Instance, assign_device, devices_in_use, instances_of
 from .randomness import Rng
 from .view import Fleet, View
 
@@ -47,18 +47,8 @@ class Detail:
     node: Node
     ports: set[int]
     given_ports: set[int] = field(default_factory=set)
-    devices: set[tuple[str, str, str, str]] = field(default_factory=set)
+    devices: set[Instance] = field(default_factory=set)
     cores: set[int] = field(default_factory=set)
-
-
-def parse_ports(text: str) -> set[int]:
-    """Port numbers of a list like "22,80,8500-8600"; what does not parse is left out."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit() and (not last or last.isdigit()):
-            found.update(range(int(first), int(last or first) + 1))
-    return found
 
 
 def cores_of(allocs: Iterable[Allocation]) -> set[int]:
@@ -71,10 +61,9 @@ def cores_of(allocs: Iterable[Allocation]) -> set[int]:
     }
 
 
-def mhz_per_core(node: Node) -> float:
-    """What one whole core of the node counts for, in MHz."""
-    cpu = node.node_resources.cpu
-    return cpu.cpu_shares / cpu.total_cpu_cores if cpu.total_cpu_cores else 0.0
+def mhz_of_cores(ask: Ask, node: Node) -> int:
+    """What the whole cores of one copy count for on the node, in MHz."""
+    return sum(int(node.mhz_per_core * task.resources.cores) for task in ask.group.tasks)
 
 
 def free_cores(node: Node, used: set[int]) -> list[int]:
@@ -176,7 +165,7 @@ class Ledger:
             device = assign_device(request, detail.node, used)
             if device is None:
                 return f"devices: no free {request.name}"
-            used |= {(device.vendor, device.type, device.name, one) for one in device.device_ids}
+            used |= instances_of(device)
             devices.setdefault(task, []).append(device)
         cores = free_cores(detail.node, detail.cores)[: ask.cores] if ask.cores else []
         if len(cores) < ask.cores:
@@ -212,7 +201,7 @@ class Ledger:
         """True if the port is held only by allocations that this plan stops: their successor waits for it."""
         if port in detail.given_ports or not self.freed:
             return False
-        if port in parse_ports(detail.node.reserved_resources.networks.reserved_host_ports):
+        if port in detail.node.reserved_ports:
             return False
         holders = [
             alloc
@@ -270,7 +259,7 @@ def own_resources(
         wanted = task.resources.cores
         if wanted:
             own, left = left[:wanted], left[wanted:]
-            shares = int(mhz_per_core(node) * wanted)
+            shares = int(node.mhz_per_core * wanted)
             given = msgspec.structs.replace(given, cpu=AllocatedCpu(cpu_shares=shares, reserved_cores=tuple(own)))
         if task.name in devices:
             given = msgspec.structs.replace(given, devices=tuple(devices[task.name]))

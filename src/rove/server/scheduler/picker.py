@@ -16,6 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
+from rove.structs.node import Node
+
 from .score import LN10, MAX_FIT, Columns, fit_score
 from .spread import SpreadTerms
 from .view import Bools, Floats, Ints
@@ -52,6 +54,10 @@ class Picker(Protocol):
 
     def reopen(self, position: int) -> None:
         """Undo `drop`; takes effect with the next change there."""
+        ...
+
+    def elsewhere(self, node: Node, copies: int) -> None:
+        """Copies came to (or left) a node that is none of the positions."""
         ...
 
     def drop(self, position: int) -> None:
@@ -212,6 +218,9 @@ class HeapPicker(_Nodes):
 
     def is_blocked(self, position: int) -> bool:
         return False
+
+    def elsewhere(self, node: Node, copies: int) -> None:
+        pass  # no other node's copies matter to a score
 
     def totals(self) -> Floats:
         return np.where(self.open, self.sums / self.terms, -np.inf)
@@ -492,6 +501,10 @@ class SpreadPicker(_Nodes):
 
     def is_open(self, position: int) -> bool:
         return bool(self.open[position]) and not self.is_blocked(position)
+
+    def elsewhere(self, node: Node, copies: int) -> None:
+        self._spread.elsewhere(node, copies)
+        self._rescore_all()
 
     def is_blocked(self, position: int) -> bool:
         blocked = self._spread.blocked

@@ -155,6 +155,8 @@ class Run:
         self.found = found
         self.outcome = outcome
         self.noted: dict[int, str] = {}
+        self.holders: Counter[int] = Counter()
+        """With distinct_hosts: by row, the copies that keep others away."""
         self.blocks: dict[bool, Block] = {}
         self.metric = base_metric(ask, found, self.ledger)
         self.failures = 0
@@ -174,19 +176,27 @@ class Run:
             self._keep_hosts_distinct(live, copies)
 
     def _keep_hosts_distinct(self, live: list[Allocation], copies: Counter[int]) -> None:
-        rows = set(copies)
+        self.holders = Counter(copies)
         if self.ask.distinct_hosts == "job":
             found = (self.ledger.fleet.row_of(alloc.node_id) for alloc in live)
-            rows |= {row for row in found if row is not None}
-            rows |= {row for by_row in self.placer.placed.values() for row in by_row}
-        for row in rows:
-            self._rule_out(row)
+            self.holders = Counter(row for row in found if row is not None)
+            for by_row in self.placer.placed.values():
+                self.holders.update(by_row)
+        for row, many in self.holders.items():
+            if many:
+                self._rule_out(row)
 
     def _rule_out(self, row: int) -> None:
         position = self.chosen.position_of(row)
         if position >= 0:
             self.picker.drop(position)
             self.noted[position] = "distinct_hosts"
+
+    def _hold(self, row: int) -> None:
+        """A copy was placed there: with distinct_hosts nobody else may go."""
+        if self.ask.distinct_hosts:
+            self.holders[row] += 1
+            self._rule_out(row)
 
     def run(self, requests: list[Request], plain: list[int]) -> None:
         self.metric = msgspec.structs.replace(
@@ -253,17 +263,32 @@ class Run:
     def _free(self, alloc: Allocation) -> int | None:
         row = self.ledger.free(alloc)
         position = self.chosen.position_of(row)
-        if row is not None and position >= 0:
-            usage = self.ledger.usage(alloc)
-            if self.noted.pop(position, None):
-                self.picker.reopen(position)
-            self.picker.adjust(position, -usage.cpu, -usage.memory_mb, -usage.disk_mb, -1)
+        if row is None:
+            return None
+        self.holders[row] -= 1
+        if position < 0:
+            self._left(row, -1)
+            return row
+        usage = self.ledger.usage(alloc)
+        is_held = bool(self.ask.distinct_hosts) and self.holders[row] > 0
+        if not is_held and self.noted.pop(position, ""):
+            self.picker.reopen(position)
+        self.picker.adjust(position, -usage.cpu, -usage.memory_mb, -usage.disk_mb, -1)
         return row
+
+    def _left(self, row: int, copies: int) -> None:
+        """Copies left (or came back to) a node where none may go now: what they count for elsewhere changes."""
+        node = self.ledger.node(row)
+        if node is not None:
+            self.picker.elsewhere(node, copies)
 
     def _unfree(self, alloc: Allocation, row: int) -> None:
         self.ledger.unfree(alloc, row)
+        self.holders[row] += 1
         position = self.chosen.position_of(row)
-        if position >= 0:
+        if position < 0:
+            self._left(row, 1)
+        else:
             usage = self.ledger.usage(alloc)
             self.picker.adjust(position, usage.cpu, usage.memory_mb, usage.disk_mb, 1)
             if self.ask.distinct_hosts:
@@ -290,8 +315,7 @@ class Run:
                 given = answer
             self.picker.place(position)
             self._record(index, request, row, score, given, self.chosen.columns.ask_cpu(position))
-            if self.ask.distinct_hosts:
-                self._rule_out(row)
+            self._hold(row)
             return True
 
     def _choose(self, request: Request) -> tuple[int, float]:
@@ -357,8 +381,7 @@ class Run:
         cpu = self.chosen.columns.ask_cpu(found.position)
         block, position = self._record(index, request, row, found.score, given, cpu)
         block.preempted[position] = tuple(victim.id for victim in found.victims)
-        if self.ask.distinct_hosts:
-            self._rule_out(row)
+        self._hold(row)
         return True
 
     def _evict(self, victim: Allocation, position: int, sign: int) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rove.structs.alloc import Allocation
+from rove.structs.job import RequestedDevice
+from rove.structs.node import Node
 from rove.structs.resources import ports_of
 
 from .asks import Ask
 from .columns import Candidates
-from .devices import device_answers
+from .devices import Instance, assign_device, device_answers, devices_in_use, instances_of
 from .ledger import Ledger
 from .picker import Picker
 from .score import fit_score, preemption_score
@@ -158,30 +160,53 @@ class Preemptor:
                     taken -= held
             if taken:
                 return None
-        for _, request in ask.devices:
-            detail = self.ledger.detail(row)
-            if detail is None:
+        return self._device_holders(row, victims, picked) if ask.devices else picked
+
+    def _device_holders(self, row: int, victims: Sequence[Victim], picked: list[Victim]) -> list[Victim] | None:
+        """`picked`, and as many more as the devices asked for need; None if that does not help."""
+        detail = self.ledger.detail(row)
+        if detail is None:
+            return None
+        held = {victim.alloc.id: devices_in_use((victim.alloc,)) for victim in victims}
+        used = set(detail.devices)
+        for victim in picked:
+            used -= held[victim.alloc.id]
+        for _, request in self.ask.devices:
+            given = assign_device(request, detail.node, used)
+            if given is None:
+                chosen = self._who_leaves(request, detail.node, used, [v for v in victims if v not in picked], held)
+                if chosen is None:
+                    return None
+                picked = [*picked, *chosen]
+                for victim in chosen:
+                    used -= held[victim.alloc.id]
+                given = assign_device(request, detail.node, used)
+            if given is None:
                 return None
-            answers = [d for d in detail.node.node_resources.devices if device_answers(request, d)]
-            total = max((sum(i.healthy for i in d.instances) for d in answers), default=0)
-            names = {(d.vendor, d.type, d.name) for d in answers}
-            used = sum(1 for device in detail.devices if device[:3] in names)
-            short = request.count - (total - used)
-            for victim in victims:
-                if short <= 0:
-                    break
-                holds = sum(
-                    len(device.device_ids)
-                    for task in victim.alloc.allocated_resources.tasks.values()
-                    for device in task.devices
-                    if (device.vendor, device.type, device.name) in names
-                )
-                if holds and victim not in picked:
-                    picked.append(victim)
-                    short -= holds
-            if short > 0:
-                return None
+            used |= instances_of(given)
         return picked
+
+    @staticmethod
+    def _who_leaves(
+        request: RequestedDevice, node: Node, used: set[Instance], victims: list[Victim], held: dict[str, set[Instance]]
+    ) -> list[Victim] | None:
+        """The least victims that give one of the node's groups enough free devices: of low priority, then few."""
+        options: list[list[Victim]] = []
+        for device in node.node_resources.devices:
+            if not device_answers(request, device):
+                continue
+            name = (device.vendor, device.type, device.name)
+            healthy = {(*name, instance.id) for instance in device.instances if instance.healthy}
+            short = request.count - len(healthy - used)
+            chosen: list[Victim] = []
+            for victim in victims:
+                frees = len(held[victim.alloc.id] & healthy & used)
+                if short > 0 and frees:
+                    chosen.append(victim)
+                    short -= frees
+            if short <= 0:
+                options.append(chosen)
+        return min(options, key=lambda some: (max(victim.priority for victim in some), len(some)), default=None)
 
     def _choose(self, victims: list[Victim], needed: list[float]) -> list[Victim] | None:
         """The victims whose resources come nearest to what is needed, lowest priorities first."""

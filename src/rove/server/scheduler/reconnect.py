@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rove.structs.alloc import Allocation, AllocStatus
-from rove.structs.job import Job, TaskGroup
+from rove.structs.job import Job, JobType, TaskGroup
 
 from . import decision as reasons
 from .taint import Sorted, disconnect_of, last_client_status, start_time
@@ -20,11 +20,20 @@ class Reconnected:
 
 
 def resolve_reconnects(found: Sorted, job: Job, group: TaskGroup) -> Reconnected:
-    """Choose between each copy that is back and its stand-in, and put the winner among the kept."""
+    """Choose between each copy that is back and its stand-in, and put the winner among the kept.
+
+    Copies of a system job have one name on all nodes: there a stand-in is one on the same node.
+    """
+    is_system = job.type in (JobType.SYSTEM, JobType.SYSBATCH)
     result = Reconnected()
     for alloc in found.reconnecting:
         rivals = [
-            other for other in found.kept if other.index == alloc.index and other.id != alloc.id and not other.is_canary
+            other
+            for other in found.kept
+            if other.index == alloc.index
+            and other.id != alloc.id
+            and not other.is_canary
+            and (not is_system or other.node_id == alloc.node_id)
         ]
         rival = next((other for other in rivals if other.client_status is AllocStatus.RUNNING), None)
         rival = rival or (rivals[0] if rivals else None)

@@ -57,7 +57,7 @@ def next_delay(policy: ReschedulePolicy, events: tuple[RescheduleEvent, ...], en
         return policy.delay
     last = events[-1]
     cap = policy.max_delay
-    if cap and last.delay >= cap and ended - last.reschedule_time > cap:
+    if cap and ended - last.reschedule_time > cap:
         return policy.delay
     if policy.delay_function == "fibonacci":
         before = events[-2].delay if len(events) > 1 else 0

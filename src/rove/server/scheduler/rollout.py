@@ -25,7 +25,8 @@ class Progress:
     """What one group means for its deployment.
 
     total: copies that this version still has to bring up. fresh: no copy of this version existed, or
-    some must be updated. settled: nothing is left to place, replace or update.
+    some must be updated. settled: nothing is left to place, replace or update, and every copy is found healthy.
+    copies: for system jobs, how many copies of the roll-out there are: nodes that left no longer count.
     """
 
     strategy: UpdateStrategy | None = None
@@ -33,6 +34,7 @@ class Progress:
     fresh: bool = False
     settled: bool = True
     canaries: int = 0
+    copies: int | None = None
 
 
 def strategy_of(job: Job, group: TaskGroup) -> UpdateStrategy | None:
@@ -114,6 +116,7 @@ def finished(deployment: Deployment, progress: dict[str, Progress]) -> list[Depl
             continue  # the group is no longer in the job
         if not now.settled or (group.desired_canaries and not group.promoted):
             return []
-        if group.healthy_allocs < max(group.desired_total, group.desired_canaries):
+        needed = group.desired_total if now.copies is None else min(group.desired_total, now.copies)
+        if group.healthy_allocs < needed:
             return []
     return [DeploymentUpdate(deployment_id=deployment.id, status=DeploymentStatus.SUCCESSFUL, description=SUCCESSFUL)]

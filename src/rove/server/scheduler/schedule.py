@@ -20,9 +20,9 @@ from rove.structs.plan import (
 )
 
 from .asks import Ask, ask_of
-from .conditions import holds, is_unique
-from .decision import Decision, GroupDecision
-from .feasible import class_obstacle, datacenter_matches
+from .conditions import resolve
+from .decision import Decision
+from .feasible import suits
 from .ledger import Ledger
 from .place import Outcome, Placer, evictions
 from .randomness import Rng
@@ -73,7 +73,7 @@ def carry_out(
     """Find nodes for what was decided and put everything into one plan."""
     outcomes: dict[str, Outcome] = {}
     stopping = {stop.alloc_id for group in decision.groups.values() for stop in group.stops}
-    if job is not None and any(group.wanted for group in decision.groups.values()):
+    if job is not None and any(group.wanted or group.unsuited for group in decision.groups.values()):
         for alloc in allocs:
             if alloc.id in stopping:
                 ledger.free(alloc)
@@ -82,19 +82,9 @@ def carry_out(
         placer = Placer(job, ledger, live, preempts(job, configuration), configuration.scheduler_algorithm == "spread")
         place = place_system if is_system else Placer.place
         for name, group in decision.groups.items():
-            if group.wanted:
+            if group.wanted or group.unsuited:
                 outcomes[name] = place(placer, name, group)
-    if job is not None and job.all_at_once and any(outcome.unplaced for outcome in outcomes.values()):
-        outcomes = {name: _nothing_placed(outcome, decision.groups[name]) for name, outcome in outcomes.items()}
     return _result(evaluation, view, job, decision, outcomes, ledger.fleet.ids)
-
-
-def _nothing_placed(outcome: Outcome, group: GroupDecision) -> Outcome:
-    """All or nothing: forget what was placed."""
-    return Outcome(
-        unplaced=group.wanted, failed=outcome.failed or AllocMetric(),
-        class_eligibility=outcome.class_eligibility, escaped=outcome.escaped,
-    )  # fmt: skip
 
 
 def preempts(job: Job, configuration: SchedulerConfiguration) -> bool:
@@ -145,7 +135,7 @@ def _result(
             failed[name] = outcome.failed
         for class_name, good in outcome.class_eligibility.items():
             eligibility[class_name] = eligibility.get(class_name, False) or good
-    queued = {group.name: 0 for group in job.task_groups} if job is not None and not job.stop else {}
+    queued = {group.name: 0 for group in job.task_groups} if job is not None else {}
     queued |= {name: outcome.unplaced for name, outcome in outcomes.items() if name in queued}
     plan = Plan(
         eval_id=evaluation.id, priority=evaluation.priority, job=job,
@@ -167,12 +157,17 @@ def _empty_plan(evaluation: Evaluation, view: View, job: Job) -> Plan:
 
 
 class InPlaceCheck:
-    """Whether a living allocation's node still meets the constraints of the newest version."""
+    """Whether a living allocation's node still meets the constraints of the newest version.
+
+    Of copies that distinct_hosts or distinct_property no longer let be together, those asked about first may stay.
+    """
 
     def __init__(self, job: Job | None, view: View) -> None:
         self._job = job
         self._view = view
         self._asks: dict[str, Ask] = {}
+        self._stay: dict[tuple[str, ...], set[str]] = {}
+        """By (group or '' for the whole job, attribute or 'host', value): who stays."""
 
     def __call__(self, alloc: Allocation, group: TaskGroup) -> bool:
         """True if `alloc` may go on where it is, as a copy of `group`."""
@@ -182,16 +177,21 @@ class InPlaceCheck:
         ask = self._asks.get(group.name)
         if ask is None:
             ask = self._asks[group.name] = ask_of(self._job, group)
-        return suits(ask, node, alloc.index)
+        return suits(ask, node, alloc.index) and self._keeps_apart(ask, node, alloc.id)
 
-
-def suits(ask: Ask, node: Node, index: int = 0) -> bool:
-    """True if the node passes every check of the ask; room is not looked at."""
-    job = ask.job
-    if not datacenter_matches(job.datacenters, node.datacenter):
-        return False
-    if job.node_pool not in ("", "all", node.node_pool):
-        return False
-    if class_obstacle(ask, node, max(index, 0)):
-        return False
-    return all(holds(c, node, job.region) for c in ask.constraints if is_unique(c))
+    def _keeps_apart(self, ask: Ask, node: Node, alloc_id: str) -> bool:
+        shares: list[tuple[tuple[str, ...], int]] = []
+        if ask.distinct_hosts:
+            scope = "" if ask.distinct_hosts == "job" else ask.group.name
+            shares.append(((scope, "host", node.id), 1))
+        for target, most, kind in ask.distinct_properties:
+            value = resolve(target, node, ask.job.region)
+            if value is None:
+                return False
+            shares.append((("" if kind == "job" else ask.group.name, target, value), most))
+        staying = [(self._stay.setdefault(key, set()), most) for key, most in shares]
+        if any(alloc_id not in there and len(there) >= most for there, most in staying):
+            return False
+        for there, _ in staying:
+            there.add(alloc_id)
+        return True

@@ -7,23 +7,37 @@ node has for all of them together; nodes of one combination always have the same
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rove.structs.job import Spread
+from rove.structs.node import Node
 
 from .view import Bools, Floats, Ints
 
 WORST = -1.0
 
 
-class Attribute:
-    """One attribute: its values by number (the last number stands for "missing"), and copies by value."""
+REST = "*"
+"""Stands for all values that no target of a spread names."""
 
-    def __init__(self, values: Sequence[str], counts: Sequence[int]) -> None:
+
+class Attribute:
+    """One attribute: its values by number (the last number stands for "missing"), and copies by value.
+
+    value_of: a node's value, None if it is missing.
+    """
+
+    def __init__(self, values: Sequence[str], counts: Sequence[int], value_of: Callable[[Node], str | None]) -> None:
         self.values = list(values)
         self.counts = np.array([*counts, 0], dtype=np.float64)
+        self._value_of = value_of
+
+    def number_on(self, node: Node) -> int:
+        """The number of a node's value."""
+        value = self._value_of(node)
+        return self.values.index(value) if value in self.values else self.missing
 
     @property
     def missing(self) -> int:
@@ -46,11 +60,11 @@ class SpreadRule:
 
     @staticmethod
     def _desired(spread: Spread, attribute: Attribute, count: int) -> Floats:
-        """Copies wanted by value; nan for values that no target (and no remainder) covers."""
+        """Copies wanted by value; nan for the rest if the targets leave it nothing."""
         targets = {target.value: target.percent * count / 100.0 for target in spread.spread_target}
-        rest = 100 - sum(target.percent for target in spread.spread_target)
-        other = targets.get("*", rest * count / 100.0 if rest > 0 else np.nan)
-        return np.array([targets.get(value, other) for value in attribute.values] + [np.nan])
+        left = 100 - sum(target.percent for target in spread.spread_target)
+        targets.setdefault(REST, left * count / 100.0 if left > 0 else np.nan)
+        return np.array([targets[value] for value in attribute.values] + [np.nan])
 
     def update(self) -> None:
         """Work the terms out again from the counts."""
@@ -176,6 +190,14 @@ class SpreadTerms:
                 rule.update()
         self._total()
         return False
+
+    def elsewhere(self, node: Node, copies: int) -> None:
+        """Copies came to (or left) a node that is none of the combinations'."""
+        for attribute, _ in self._unique:
+            attribute.counts[attribute.number_on(node)] += copies
+        for rule, _ in self._rules:
+            rule.update()
+        self._total()
 
     def _attributes(self) -> list[tuple[Attribute, Ints]]:
         seen: dict[int, tuple[Attribute, Ints]] = {}

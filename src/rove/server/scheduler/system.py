@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -15,11 +16,13 @@ from rove.structs.job import Job, JobType, TaskGroup
 from rove.structs.plan import AllocAnnotation, AllocStop, DesiredUpdates
 
 from . import decision as reasons
-from .asks import ask_of
+from .asks import Ask, ask_of
+from .conditions import resolve
 from .decision import Decision, GroupDecision, Request
-from .feasible import base_mask, feasible
+from .feasible import base_mask, feasible, suits
 from .group import Context
 from .ledger import Ledger
+from .metrics import base_metric
 from .place import Outcome, Placer, Run
 from .reconcile import allocs_by_group, decide_groups
 from .reconnect import resolve_reconnects
@@ -96,10 +99,12 @@ class _SystemGroup:
                 self.out.stop(alloc, reasons.NOT_NEEDED)
             else:
                 busy[alloc.node_id] = alloc
-        destructive, in_place, same = self._split(busy, wanted)
+        destructive, in_place, same = self._split(busy, wanted, ask)
         taken = set(busy) | {alloc.node_id for alloc in silent} | ended
         moving = {alloc.node_id: alloc for alloc in sorted_allocs.migrate}
-        fresh = sorted(wanted - taken) if not (self.failed or self.paused) else []
+        fresh = self._apart(sorted(wanted - taken), ask) if not self.paused else []
+        if self.failed:  # a node without a copy gets one all the same, but not one that has failed there
+            fresh = [node_id for node_id in fresh if node_id not in failed_here]
         for node_id in fresh:
             before = failed_here.get(node_id)
             stop = AllocStop(alloc_id=before.id, description=reasons.RESCHEDULED) if before else None
@@ -116,12 +121,39 @@ class _SystemGroup:
             destructive_update=replaced, disconnect=len(sorted_allocs.disconnecting),
             reconnect=len(reconnected.kept),
         )  # fmt: skip
+        self.out.unsuited = self.group.count > 0 and not wanted and not busy
         had = any(is_of(alloc, self.job) for alloc in self.allocs)
         total = len(destructive) + len(in_place) + len(fresh)
+        deployment = self.context.deployment
+        mine = [alloc for alloc in busy.values() if deployment is not None and alloc.deployment_id == deployment.id]
+        undecided = any(not alloc.is_healthy for alloc in mine)
         return self.out, Progress(
             strategy=self.strategy, total=total, fresh=not had or bool(destructive) or bool(in_place),
-            settled=not (destructive or in_place or fresh), canaries=canaries,
+            settled=not (destructive or in_place or fresh or undecided), canaries=canaries, copies=len(mine),
         )  # fmt: skip
+
+    def _apart(self, node_ids: list[str], ask: Ask) -> list[str]:
+        """Those of the nodes that distinct_property leaves: the others are none of the job's, like filtered ones."""
+        if not ask.distinct_properties:
+            return node_ids
+        counts: Counter[tuple[str, str | None]] = Counter()
+        for alloc in self.allocs:
+            if not alloc.is_terminal:
+                counts.update(self._values(alloc.node_id, ask))
+        left = []
+        for node_id in node_ids:
+            values = self._values(node_id, ask)
+            limits = zip(values, ask.distinct_properties, strict=True)
+            if all(value[1] is not None and counts[value] < most for value, (_, most, _) in limits):
+                left.append(node_id)
+                counts.update(values)
+        return left
+
+    def _values(self, node_id: str, ask: Ask) -> list[tuple[str, str | None]]:
+        """The node's values of the attributes that distinct_property looks at."""
+        node = self.context.node_of(node_id)
+        targets = [target for target, _, _ in ask.distinct_properties]
+        return [(target, resolve(target, node, self.job.region) if node else None) for target in targets]
 
     def _ended_nodes(self) -> set[str]:
         """Nodes where a sysbatch job of this version has had its run, well or not."""
@@ -146,7 +178,7 @@ class _SystemGroup:
             )
 
     def _split(
-        self, busy: dict[str, Allocation], wanted: set[str]
+        self, busy: dict[str, Allocation], wanted: set[str], ask: Ask
     ) -> tuple[list[Allocation], list[Allocation], list[Allocation]]:
         """(to be replaced, to be updated in place, already right); stops what has no business there."""
         destructive, in_place, same = [], [], []
@@ -164,12 +196,11 @@ class _SystemGroup:
             suited = (
                 self.group.count > 0
                 and node is not None
-                and not node.is_ready
                 and current_version
-                and self.context.fits_in_place(alloc, self.group)
+                and suits(ask, node, alloc.index, drivers=False)
             )
             if suited:
-                same.append(alloc)  # its node takes nothing new, but it may stay
+                same.append(alloc)  # its node takes nothing new, or its driver has a weak moment, but it may stay
             else:
                 self.out.stop(alloc, reasons.NODE_UNSUITABLE)
         destructive.sort(key=lambda alloc: alloc.node_id)
@@ -224,4 +255,6 @@ def place_system(placer: Placer, name: str, decision: GroupDecision) -> Outcome:
     ask = placer.ask(placer.job, group)
     found = feasible(ask, placer.ledger.view, placer.ledger.fleet, placer.base(ask))
     Run(placer, ask, found, outcome).run(decision.requests, [])
+    if decision.unsuited:
+        outcome.failed = base_metric(ask, found, placer.ledger)
     return outcome

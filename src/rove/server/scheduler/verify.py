@@ -14,8 +14,9 @@ from rove.structs.node import NodeStatus
 from rove.structs.plan import AllocStop, InPlaceUpdate, Placement, Plan
 from rove.structs.resources import AllocatedResources, ports_of, usage_of
 
-from .devices import devices_in_use
-from .ledger import cores_of, parse_ports
+from .decision import RESCHEDULED, UPDATING
+from .devices import Instance, devices_in_use, instances_of
+from .ledger import cores_of
 from .view import Bools, Fleet, Floats, Ints, View
 
 EPSILON = 1e-6
@@ -28,7 +29,8 @@ def verify(plan: Plan, view: View) -> tuple[Plan, bool]:
     disk, ports, devices, cores) loses all its new copies of this plan; with `all_at_once` everything
     new is dropped if anything is. A copy whose name somebody has got meanwhile is dropped: two workers may have
     made a plan for one job. Placements of a job version or deployment that is gone are dropped, and
-    so are evictions made for a copy that was dropped. All other stops, and annotations, always stay.
+    so are evictions made for a copy that was dropped, and the end of what a dropped copy was to replace. All other
+    stops, and annotations, always stay.
     """
     if not plan.placements and not plan.in_place:
         return plan, True
@@ -217,16 +219,16 @@ def _details_fit(
         return True
     staying = [alloc for alloc in view.allocs_of_node(node.id) if alloc.id not in stopping]
     held = {port.value for alloc in staying for port in ports_of(alloc.allocated_resources)}
-    held |= parse_ports(node.reserved_resources.networks.reserved_host_ports)
+    held |= node.reserved_ports
     if clash & held:
         return False
     return _own_fit(resources, devices_in_use(staying), cores_of(staying))
 
 
-def _own_fit(resources: list[AllocatedResources], devices: set[tuple[str, str, str, str]], cores: set[int]) -> bool:
+def _own_fit(resources: list[AllocatedResources], devices: set[Instance], cores: set[int]) -> bool:
     for given in resources:
         for task in given.tasks.values():
-            mine = {(d.vendor, d.type, d.name, one) for d in task.devices for one in d.device_ids}
+            mine = {instance for device in task.devices for instance in instances_of(device)}
             if mine & devices or set(task.cpu.reserved_cores) & cores:
                 return False
             devices |= mine
@@ -247,12 +249,25 @@ def _cut(plan: Plan, masks: list[Bools], in_place: tuple[InPlaceUpdate, ...]) ->
                 moved[number, old] = (len(placements), new)
         placements.append(placement if len(kept) == len(placement) else take(placement, kept))
     stops: list[AllocStop] = []
+    waiting = _unreplaced(plan, masks)
     for stop in plan.stops:
+        if stop.alloc_id in waiting and stop.description in (UPDATING, RESCHEDULED):
+            continue  # it makes room for its successor only
         if stop.preempted_by_index is None or stop.desired is not Desired.EVICT:
             stops.append(stop)
         elif stop.preempted_by_index in moved:
             stops.append(msgspec.structs.replace(stop, preempted_by_index=moved[stop.preempted_by_index]))
     return msgspec.structs.replace(plan, placements=tuple(placements), stops=tuple(stops), in_place=in_place)
+
+
+def _unreplaced(plan: Plan, masks: list[Bools]) -> set[str]:
+    """Allocations whose successor was dropped."""
+    return {
+        previous
+        for placement, mask in zip(plan.placements, masks, strict=True)
+        for position, previous in placement.previous.items()
+        if not mask[position]
+    }
 
 
 def take(placement: Placement, positions: Ints) -> Placement:

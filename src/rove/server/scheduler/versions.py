@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 _LOOSE = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-~]?([0-9A-Za-z][0-9A-Za-z.-]*))?(?:\+[0-9A-Za-z.-]+)?\Z")
-_STRICT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?\Z")
+_STRICT = re.compile(r"v?(\d+(?:\.\d+)*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?\Z")
 _PART = re.compile(r"\s*(=|!=|>=|<=|>|<|~>)?\s*(\S+)\s*\Z")
 _TEXT_MAX = 256
 
@@ -32,16 +32,15 @@ class Version:
 
 @functools.lru_cache(maxsize=4096)
 def parse_version(text: str, strict: bool = False) -> Version | None:
-    """A version, or None if the text is none. strict: exactly as semver.org says."""
+    """A version, or None if the text is none.
+
+    strict: a pre-release has to follow a hyphen, as semver.org says; a leading ``v`` and fewer than three numbers are
+    taken all the same, since that is what plugins and kernels report.
+    """
     text = text.strip()
     if len(text) > _TEXT_MAX:
         return None
-    if strict:
-        found = _STRICT.match(text)
-        if not found:
-            return None
-        return Version(tuple(int(part) for part in found.groups()[:3]), found[4] or "", 3)
-    found = _LOOSE.match(text)
+    found = (_STRICT if strict else _LOOSE).match(text)
     if not found:
         return None
     numbers = tuple(int(part) for part in found[1].split("."))
@@ -56,10 +55,7 @@ def parse_constraint(text: str, strict: bool = False) -> tuple[tuple[str, Versio
         found = _PART.match(part)
         version = parse_version(found[2], strict) if found else None
         if found is None or version is None:
-            # A strict constraint may still name a partial version with ~>
-            version = parse_version(found[2]) if found and strict and found[1] == "~>" else None
-            if found is None or version is None:
-                return None
+            return None
         conditions.append((found[1] or "=", version))
     return tuple(conditions)
 

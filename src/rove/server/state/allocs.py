@@ -83,10 +83,16 @@ def set_change(draft: Draft, block: Block, position: int, old: AllocChange, new:
     draft.touched.add(("alloc", block.id_of(position)))
     draft.touched.add(("allocs.eval", block.placement.eval_id))
     recount(draft, block, position, old, new)
-    health = (None if old.health is None else old.health.healthy, None if new.health is None else new.health.healthy)
+    before, after = _health_that_counts(old), _health_that_counts(new)
     deployment_id = deployment_at(block, new)
-    if deployment_id and deployment_id == deployment_at(block, old) and health[0] is not health[1]:
-        deployments.count_health(draft, deployment_id, block.placement.group, *health)
+    if deployment_id and deployment_id == deployment_at(block, old) and before is not after:
+        deployments.count_health(draft, deployment_id, block.placement.group, before, after)
+
+
+def _health_that_counts(change: AllocChange) -> bool | None:
+    """What an allocation is in its deployment's counts: a healthy one only for as long as it lives."""
+    healthy = None if change.health is None else change.health.healthy
+    return None if healthy and change.is_terminal else healthy
 
 
 def _link(draft: Draft, previous_id: str, next_id: str) -> None:

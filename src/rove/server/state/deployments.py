@@ -122,9 +122,12 @@ def count_placed(draft: Draft, deployment_id: str, name: str, count: int, canari
 
 
 def count_health(draft: Draft, deployment_id: str, name: str, old: bool | None, new: bool | None) -> None:
-    """An allocation's health changed; a newly healthy one moves the progress deadline forward."""
+    """An allocation's health changed; a newly healthy one moves the progress deadline forward.
+
+    new None: a healthy one has ended. That counts while the roll-out goes on; later its numbers tell how it went.
+    """
     group = _group(draft, deployment_id, name)
-    if group is None or old is new:
+    if group is None or old is new or (new is None and not draft.deployments.get(deployment_id).is_active):
         return
     progress_by = group.require_progress_by
     if new is True:

@@ -244,7 +244,7 @@ class FleetDraft:
         has, kept = node.node_resources, node.reserved_resources
         self._steps.append((
             "put", row, node.id, node.is_ready,
-            max(0, has.cpu.cpu_shares - kept.cpu.cpu_shares),
+            node.usable_mhz,
             max(0, has.memory.memory_mb - kept.memory.memory_mb),
             max(0, has.disk.disk_mb - kept.disk.disk_mb),
             max(0, node.node_max_allocs),

@@ -6,7 +6,6 @@ Reads never block and never change, from any thread. Allocations are made from c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -181,7 +180,7 @@ class Snapshot:
     def ports_of_node(self, node_id: str) -> frozenset[int]:
         """Host ports held by allocations that are not client-terminal, and those reserved for the host."""
         node = self._tables.nodes.get(node_id)
-        reserved = _ports(node.reserved_resources.networks.reserved_host_ports) if node else frozenset()
+        reserved = node.reserved_ports if node else frozenset()
         held = self._tables.ports.get(node_id)
         return reserved.union(held) if held else reserved
 
@@ -446,17 +445,6 @@ class Snapshot:
     def _modified(self, block: Block, position: int) -> int:
         change = self._tables.change_at(block, position)
         return block.row.create_index if change is None else change.modify_index
-
-
-@lru_cache(maxsize=1024)
-def _ports(text: str) -> frozenset[int]:
-    """ "22,80,8500-8600" as numbers; parts that are no ports are passed over."""
-    ports: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit() and (last.isdigit() or not last):
-            ports.update(range(int(first), min(int(last or first), 65_535) + 1))
-    return frozenset(ports)
 
 
 def _prefix_bounds(prefix: str) -> tuple[int, int] | None:
