@@ -7,7 +7,7 @@ a block when somebody looks.
 
 from __future__ import annotations
 
-from .alloc import AllocMetric, AllocStatus, Desired, RescheduleTracker
+from .alloc import AllocMetric, AllocStatus, Desired, NodeScore, RescheduleTracker
 from .base import Noun, UnixNs
 from .deployment import Deployment, DeploymentStatus
 from .evaluation import Evaluation
@@ -23,7 +23,8 @@ class Placement(Noun, frozen=True, kw_only=True):
     resources: what every copy holds, except where `own_resources` (by position) says otherwise;
     ports: by position, the ports of that copy (replaces `resources.shared.ports`).
     previous: by position, the id of the allocation replaced. trackers: by position, its earlier attempts.
-    preempted: by position, ids of the allocations pushed out for it.
+    preempted: by position, ids of the allocations pushed out for it. scored: by position, every scorer's part on the
+    chosen node, for copies that were placed one at a time.
     """
 
     namespace: str
@@ -43,6 +44,7 @@ class Placement(Noun, frozen=True, kw_only=True):
     previous: dict[int, str] = {}
     trackers: dict[int, RescheduleTracker] = {}
     preempted: dict[int, tuple[str, ...]] = {}
+    scored: dict[int, NodeScore] = {}
     metrics: AllocMetric | None = None
 
     def __len__(self) -> int:

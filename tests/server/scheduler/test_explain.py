@@ -6,11 +6,22 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from rove.server.scheduler import explain, why
-from rove.structs.deployment import Deployment, DeploymentGroup
-from rove.structs.node import DrainStrategy
+from rove.server.scheduler import explain, nearest_miss, why
+from rove.structs.alloc import AllocMetric
+from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
+from rove.structs.job import NetworkResource, Port, VolumeRequest
+from rove.structs.node import DrainStrategy, HostVolume, SchedulerConfiguration
 from rove.structs.plan import SchedulerResult
-from rove.testing.builders import a_constraint, a_job, a_node, a_version, an_alloc
+from rove.structs.resources import AllocatedPort, AllocatedResources, AllocatedShared
+from rove.testing.builders import (
+    a_constraint,
+    a_job,
+    a_node,
+    a_restarting_version,
+    a_version,
+    an_alloc,
+    an_update,
+)
 from rove.testing.fleet import FakeView
 
 Run = Callable[..., SchedulerResult]
@@ -64,7 +75,7 @@ def test_distinct_rules_and_ports_name_what_is_in_the_way() -> None:
     nodes = [a_node("node-1", meta={"rack": "a"}), a_node("node-2", meta={"rack": "a"}), a_node("node-3")]
     view = FakeView(nodes, [limited], [an_alloc(limited, 0)])
     assert kinds(view, limited, "node-2") == ["distinct_property"]
-    assert kinds(view, limited, "node-3") == ["distinct_property"]
+    assert kinds(view, limited, "node-3") == ["constraint"]  # no room would mend that
 
 
 def test_unknown_names_give_nothing() -> None:
@@ -105,3 +116,82 @@ def metric():  # type: ignore[no-untyped-def]
     from rove.structs.alloc import AllocMetric
 
     return AllocMetric(node_pool="default")
+
+
+def test_every_taken_port_is_named_and_a_missing_network_hides_none() -> None:
+    holder = a_job("holder", static_ports={"a": 8081, "b": 8082})
+    ports = tuple(Port(label=f"p{port}", value=port) for port in (8081, 8082, 8083))
+    job = a_job(
+        networks=(NetworkResource(mode="bridge", reserved_ports=(*ports, Port(label="x", host_network="pub"))),)
+    )
+    view = FakeView([a_node()], [holder, job], [an_alloc(holder, 0, allocated_resources=_holding(8081, 8082))])
+    (verdict,) = explain(job, "api", view)
+    assert [obstacle.text for obstacle in verdict.obstacles] == [
+        'network mode "bridge" is not available', 'host network "pub" of port "x" does not exist',
+        "port 8081 is taken", "port 8082 is taken",
+    ]  # fmt: skip
+
+
+def test_a_volume_a_copy_is_looked_for_under_the_next_free_index() -> None:
+    volume = VolumeRequest(name="data", type="host", source="data", per_alloc=True)
+    job = a_job(count=2, volumes={"data": volume})
+    node = a_node(host_volumes={"data[0]": HostVolume(name="data[0]", path="/d")})
+    view = FakeView([node], [job], [an_alloc(job, 0)])
+    (verdict,) = explain(job, "api", view)
+    assert [obstacle.text for obstacle in verdict.obstacles] == ['host volume "data[1]" is not offered by the node']
+
+
+def test_a_node_that_lacks_only_room_is_nearer_than_one_that_can_never_fit() -> None:
+    job = a_job(memory=9000, static_ports={"http": 80}, constraints=(a_constraint("${node.unique.name}", "=", "b1"),))
+    holder = a_job("holder")
+    taken = an_alloc(holder, 0, node="b1", allocated_resources=_holding(80))
+    view = FakeView([a_node("a2", memory=10_000), a_node("b1")], [job, holder], [taken])
+    assert [verdict.node_id for verdict in explain(job, "api", view)] == ["b1", "a2"]
+    assert nearest_miss(job, "api", view).startswith("The nearest miss is b1: port 80 is taken; ")
+
+
+def test_a_system_job_names_the_node_without_its_copy_as_the_nearest_miss() -> None:
+    job = a_job(type="system", memory=1000)
+    view = FakeView([a_node("has"), a_node("full", memory=600)], [job], [an_alloc(job, 0, node="has")])
+    assert "full: 400 MiB of memory short" in nearest_miss(job, "api", view)
+    assert kinds(view, job, "has") == ["present"]
+
+
+def test_a_dry_run_explains_how_things_are_when_it_is_carried_out(run: Run) -> None:
+    job = a_job(count=1, memory=5000, static_ports={"http": 80}, update=an_update(max_parallel=1))
+    view = FakeView([a_node()], [job])
+    view = view.carry_out(run(view, job).plan)
+    new = a_restarting_version(a_job(memory=6000, static_ports={"http": 80}, update=an_update(max_parallel=1)))
+    result = run(view.changed(jobs=[new]), new)
+    (verdict,) = explain(new, "api", view.changed(jobs=[new]), plan=result.plan)
+    assert [obstacle.text for obstacle in verdict.obstacles] == [
+        "port 80 is taken", "3,808 MiB of memory short: asks 6,000, 2,192 of 8,192 free",
+    ]  # fmt: skip
+
+
+def test_a_paused_scheduler_and_a_failed_roll_out_are_reasons() -> None:
+    job = a_job(count=3)
+    paused = FakeView([a_node()], [job], configuration=SchedulerConfiguration(pause_eval_broker=True))
+    assert "The scheduler is paused" in why(job, paused, {})
+    failed = Deployment(
+        id="d", namespace="default", job_id="web", status=DeploymentStatus.FAILED, status_description="x"
+    )
+    view = FakeView([a_node()], [job], [an_alloc(job, 0)], [failed])
+    assert "2 more are held back" in why(job, view, {})
+
+
+def test_what_is_exhausted_is_told_in_words() -> None:
+    metric = AllocMetric(
+        nodes_evaluated=1, dimension_exhausted={"network: port 80 is taken": 1, "memory": 1, "node_max_allocs": 1}
+    )
+    view = FakeView([a_node()], [a_job()])
+    said = why(a_job(), view, {"api": metric})
+    assert "of 1 node: " in said
+    assert "1 where port 80 is taken" in said
+    assert "1 without memory to spare" in said
+    assert "1 with as many allocations as they may hold" in said
+
+
+def _holding(*ports: int) -> AllocatedResources:
+    given = tuple(AllocatedPort(label=f"p{port}", value=port) for port in ports)
+    return AllocatedResources(tasks={}, shared=AllocatedShared(ports=given))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rove.server.scheduler import place
 from rove.structs.job import Affinity, Constraint, Job, Spread, SpreadTarget
 from rove.structs.node import SchedulerConfiguration
 from rove.structs.plan import Placement, SchedulerResult
@@ -98,8 +99,12 @@ def some_allocs(rng: random.Random, nodes: list[Any], job: Job) -> list[Any]:
     return allocs
 
 
+@pytest.mark.parametrize("one_by_one", [0, 10])
 @pytest.mark.parametrize("seed", range(150))
-def test_every_placement_is_the_greedy_best_of_all_nodes(seed: int, run: Run) -> None:
+def test_every_placement_is_the_greedy_best_of_all_nodes(
+    seed: int, one_by_one: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "SCORED_MAX", one_by_one)
     rng = random.Random(seed)
     nodes, job = a_cluster(rng), a_random_job(rng)
     configuration = SchedulerConfiguration(scheduler_algorithm=rng.choice(("binpack", "binpack", "spread")))
@@ -112,7 +117,10 @@ def test_every_placement_is_the_greedy_best_of_all_nodes(seed: int, run: Run) ->
         for placement in result.plan.placements:
             if placement.group != group.name:
                 continue
-            for node_id, score in copies_of(placement):
+            assert one_by_one or not placement.scored
+            for position, (node_id, score) in enumerate(copies_of(placement)):
+                own = placement.scored.get(position)
+                assert own is None or (own.node_id, own.norm_score) == (node_id, pytest.approx(score, abs=1e-6))
                 naive = reference.scores(job, group, view, placed)
                 assert node_id in naive, f"{node_id} cannot take a copy of {group.name}"
                 assert score == pytest.approx(naive[node_id], abs=1e-6)

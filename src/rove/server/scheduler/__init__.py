@@ -9,9 +9,9 @@ Nothing here reads a clock, makes randomness or does I/O: `now` (seconds since t
 `rng` and `new_id` are passed in. Equal inputs give equal results.
 """
 
-from .explain import NodeVerdict, Obstacle, explain, why
+from .explain import NodeVerdict, Obstacle, explain, nearest_miss, why
 from .schedule import schedule
 from .verify import verify
 from .view import Fleet, View
 
-__all__ = ["Fleet", "NodeVerdict", "Obstacle", "View", "explain", "schedule", "verify", "why"]
+__all__ = ["Fleet", "NodeVerdict", "Obstacle", "View", "explain", "nearest_miss", "schedule", "verify", "why"]

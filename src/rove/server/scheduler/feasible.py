@@ -61,7 +61,7 @@ def class_obstacles(ask: Ask, node: Node, index: int = 0, *, drivers: bool = Tru
     ]
     if any(not device_fits(request, node) for _, request in ask.devices):
         found.append(MISSING_DEVICES)
-    if network_obstacle(ask, node):
+    if network_obstacles(ask, node):
         found.append(MISSING_NETWORK)
     if any(volume.type == "csi" for volume in ask.volumes):
         found.append(CSI_UNSUPPORTED)
@@ -93,18 +93,21 @@ def driver_is_healthy(node: Node, driver: str) -> bool:
     return info is not None and info.detected and info.healthy
 
 
-def network_obstacle(ask: Ask, node: Node) -> str:
-    """Why the node cannot give the group its network, '' if it can."""
+def network_obstacles(ask: Ask, node: Node) -> list[str]:
+    """Why the node cannot give the group its networks; none if it can."""
     modes = {network.mode for network in node.node_resources.node_networks}
-    for network in ask.networks:
-        mode = network.mode
-        if (mode == "bridge" or mode.startswith("cni/")) and mode not in modes:
-            return f'network mode "{mode}" is not available'
+    found = [
+        f'network mode "{network.mode}" is not available'
+        for network in ask.networks
+        if (network.mode == "bridge" or network.mode.startswith("cni/")) and network.mode not in modes
+    ]
     names = host_networks_of(node)
-    for port in (*ask.static_ports, *ask.dynamic_ports):
-        if port.host_network and port.host_network != "default" and port.host_network not in names:
-            return f'host network "{port.host_network}" of port "{port.label}" does not exist'
-    return ""
+    found += [
+        f'host network "{port.host_network}" of port "{port.label}" does not exist'
+        for port in (*ask.static_ports, *ask.dynamic_ports)
+        if port.host_network not in ("", "default") and port.host_network not in names
+    ]
+    return found
 
 
 def host_networks_of(node: Node) -> set[str]:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from rove.structs.alloc import Allocation
 from rove.structs.job import Port
 from rove.structs.node import Node
+from rove.structs.plan import Plan
 from rove.structs.resources import (
     AllocatedCpu,
     AllocatedDevice,
@@ -178,6 +180,40 @@ class Ledger:
         if not devices and not cores:
             return Given(ports)
         return Given(ports, own_resources(ask, detail.node, devices, cores))
+
+    def taken_ports(self, ask: Ask, detail: Detail) -> list[int]:
+        """The static ports asked for that somebody else holds."""
+        return [
+            port.value
+            for port in ask.static_ports
+            if port.value in detail.ports and not port.ignore_collision and not self._is_freed(port.value, detail)
+        ]
+
+    def carry_out(self, plan: Plan) -> None:
+        """Count what the plan stops and places."""
+        for stop in plan.stops:
+            alloc = self.view.alloc(stop.alloc_id)
+            if alloc is not None:
+                self.free(alloc)
+        for placement in plan.placements:
+            usage = usage_of(placement.resources)
+            for position, number in enumerate(np.frombuffer(placement.nodes, "<i4").tolist()):
+                row = self.fleet.row_of(placement.node_ids[number])
+                if row is None:
+                    continue
+                own = placement.own_resources.get(position)
+                taken = usage_of(own) if own is not None else usage
+                self.use(row, taken.cpu, taken.memory_mb, taken.disk_mb)
+                ports = placement.ports.get(position, ())
+                if (ports or own is not None) and (detail := self.detail(row)) is not None:
+                    given = {port.value for port in ports}
+                    detail.ports |= given
+                    detail.given_ports |= given
+                    tasks = own.tasks.values() if own is not None else ()
+                    for task in tasks:
+                        detail.cores |= set(task.cpu.reserved_cores)
+                        for device in task.devices:
+                            detail.devices |= instances_of(device)
 
     def try_ports(self, ask: Ask, detail: Detail) -> tuple[AllocatedPort, ...] | str:
         """Ports for one copy, or why there are none. Keeps nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from .picker import Picker, SpreadPicker
 from .view import Ints
 
 TOP_NODES = 5
+NOTHING_MORE: Mapping[str, float] = {}
 
 
 def base_metric(ask: Ask, found: Feasible, ledger: Ledger) -> AllocMetric:
@@ -98,8 +100,10 @@ def top_scores(chosen: Candidates, picker: Picker, ledger: Ledger) -> tuple[Node
     return tuple(node_score(chosen, picker, ledger, position) for position in best.tolist())
 
 
-def node_score(chosen: Candidates, picker: Picker, ledger: Ledger, position: int) -> NodeScore:
-    """Every scorer's part for one node."""
+def node_score(
+    chosen: Candidates, picker: Picker, ledger: Ledger, position: int, more: Mapping[str, float] = NOTHING_MORE
+) -> NodeScore:
+    """Every scorer's part for one more copy on a node, as things stand. more: parts that are this copy's own."""
     columns = chosen.columns
     free = [
         1.0
@@ -117,6 +121,7 @@ def node_score(chosen: Candidates, picker: Picker, ledger: Ledger, position: int
         term = picker.spread_term(position)
         if term:
             scores[names.SPREAD] = term
+    scores |= more
     return NodeScore(
         node_id=ledger.fleet.ids[int(chosen.rows[position])],
         scores=scores,

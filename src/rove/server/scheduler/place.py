@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from rove.structs.alloc import Allocation, AllocMetric, Desired, RescheduleTracker
+from rove.structs.alloc import Allocation, AllocMetric, Desired, NodeScore, RescheduleTracker
 from rove.structs.job import Job, TaskGroup
 from rove.structs.plan import AllocStop, Placement
 from rove.structs.resources import AllocatedPort, AllocatedResources
@@ -20,10 +20,14 @@ from .columns import Candidates, candidates, picker_for
 from .decision import PREEMPTED, GroupDecision, Request
 from .feasible import Feasible, base_mask, datacenter_matches, feasible
 from .ledger import MAX_ALLOCS, Given, Ledger
-from .metrics import base_metric, exhausted, top_scores
+from .metrics import NOTHING_MORE, base_metric, exhausted, node_score, top_scores
 from .picker import NOWHERE, Picker, best_penalised
 from .preempt import Preemptor
+from .score import PENALTY, PREEMPTION
 from .view import Bools, Ints
+
+SCORED_MAX = 10
+"""Copies of one block whose scores are kept part by part. More than these are placed in one go: only sums are kept."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Block:
     previous: dict[int, str] = field(default_factory=dict)
     trackers: dict[int, RescheduleTracker] = field(default_factory=dict)
     preempted: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    scored: dict[int, NodeScore] = field(default_factory=dict)
     metrics: AllocMetric | None = None
 
     def add(self, row: int, index: int, score: float, given: Given | None = None) -> int:
@@ -68,7 +73,7 @@ class Block:
             nodes=numbers.reshape(-1).astype("<i4").tobytes(), indexes=np.array(self.indexes, "<i4").tobytes(),
             scores=array("f", self.scores).tobytes(), resources=self.resources, own_resources=self.own,
             ports=self.ports, previous=self.previous, trackers=self.trackers, preempted=self.preempted,
-            metrics=self.metrics,
+            scored=self.scored, metrics=self.metrics,
         )  # fmt: skip
 
 
@@ -205,7 +210,7 @@ class Run:
         for request in requests:
             self._place_request(request)
         if plain:
-            if self.ask.needs_detail or self.ledger.has_caps:
+            if self.ask.needs_detail or self.ledger.has_caps or 1 < len(plain) <= SCORED_MAX:
                 self._place_plain(plain)
             else:
                 self._fill(plain)
@@ -313,10 +318,22 @@ class Run:
                     self.picker.drop(position)
                     continue
                 given = answer
+            scored = self._scored(request, position)
             self.picker.place(position)
-            self._record(index, request, row, score, given, self.chosen.columns.ask_cpu(position))
+            block, at = self._record(index, request, row, score, given, self.chosen.columns.ask_cpu(position))
+            if scored is not None:
+                block.scored[at] = scored
             self._hold(row)
             return True
+
+    def _scored(self, request: Request, position: int) -> NodeScore | None:
+        """Every scorer's part for the copy about to go there, unless there are too many copies to keep that for."""
+        if sum(len(block.scored) for block in self.blocks.values()) >= SCORED_MAX:
+            return None
+        fleet = self.ledger.fleet
+        is_penalised = any(fleet.row_of(node_id) == self.chosen.rows[position] for node_id in request.penalised)
+        more = {PENALTY: -1.0} if is_penalised else NOTHING_MORE
+        return node_score(self.chosen, self.picker, self.ledger, position, more)
 
     def _choose(self, request: Request) -> tuple[int, float]:
         if request.node_id:
@@ -377,10 +394,12 @@ class Run:
         self.preemptor.note(found)
         self.noted.pop(found.position, None)
         self.picker.reopen(found.position)
+        scored = node_score(self.chosen, self.picker, self.ledger, found.position, {PREEMPTION: found.part})
         self.picker.place(found.position)
         cpu = self.chosen.columns.ask_cpu(found.position)
         block, position = self._record(index, request, row, found.score, given, cpu)
         block.preempted[position] = tuple(victim.id for victim in found.victims)
+        block.scored[position] = scored
         self._hold(row)
         return True
 

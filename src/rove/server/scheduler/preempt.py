@@ -29,11 +29,12 @@ CROWD_PENALTY = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A node (by position), who has to leave it, and the score it then has."""
+    """A node (by position), who has to leave it, the score it then has, and what the leaving adds to it."""
 
     position: int
     victims: tuple[Allocation, ...]
     score: float
+    part: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +143,8 @@ class Preemptor:
             for k in (0, 1)
         ]
         own_sum += fit_score(after[0], after[1], columns.spread) - fit_score(over[0], over[1], columns.spread)
-        own_sum += preemption_score([victim.priority for victim in picked])
-        return Found(position, tuple(victim.alloc for victim in picked), own_sum / (terms + 1.0))
+        part = preemption_score([victim.priority for victim in picked])
+        return Found(position, tuple(victim.alloc for victim in picked), (own_sum + part) / (terms + 1.0), part)
 
     def _holders(self, row: int, victims: Sequence[Victim]) -> list[Victim] | None:
         """Victims that hold a static port or the devices asked for; None if others hold them too."""

@@ -287,4 +287,5 @@ def take(placement: Placement, positions: Ints) -> Placement:
         previous={new[i]: value for i, value in placement.previous.items() if i in new},
         trackers={new[i]: value for i, value in placement.trackers.items() if i in new},
         preempted={new[i]: value for i, value in placement.preempted.items() if i in new},
+        scored={new[i]: value for i, value in placement.scored.items() if i in new},
     )

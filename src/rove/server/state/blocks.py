@@ -79,6 +79,9 @@ class AllocChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         return self.desired_status is not Desired.RUN or self.client_status in CLIENT_TERMINAL
 
 
+SAME_SCORE = 1e-6
+"""Stored scores are 32-bit floats."""
+
 ENCODER = msgspec.msgpack.Encoder()
 REPORTED = msgspec.msgpack.Decoder(Reported)
 NOTHING_REPORTED = Reported()
@@ -182,17 +185,25 @@ class Block:
         return alloc_name(placement.job_id, placement.group, self.name_index(position))
 
     def metrics_at(self, position: int) -> AllocMetric | None:
-        """The shared metrics, with this copy's own node and score among the scored nodes."""
+        """The shared metrics, with this copy's own node and score first among the scored nodes."""
         placement = self.row.placement
-        metrics = placement.metrics
-        if metrics is None or not placement.scores:
-            return metrics
-        node_id = self.node_of(position)
-        if any(score.node_id == node_id for score in metrics.score_meta_data):
-            return metrics
+        if placement.metrics is None or not placement.scores:
+            return placement.metrics
         score = float(np.frombuffer(placement.scores, dtype="<f4", count=1, offset=position * 4)[0])
-        own = NodeScore(node_id=node_id, scores={"normalized-score": score}, norm_score=score)
-        return replace(metrics, score_meta_data=(own, *metrics.score_meta_data))
+        return own_metrics(placement, position, self.node_of(position), score)
+
+
+def own_metrics(placement: Placement, position: int, node_id: str, score: float) -> AllocMetric:
+    """The metrics of one copy: those of all, with its own node and score first among the scored nodes."""
+    metrics = placement.metrics
+    assert metrics is not None
+    own = placement.scored.get(position)
+    if own is None:
+        own = next((one for one in metrics.score_meta_data if one.node_id == node_id), None)
+        if own is None or abs(own.norm_score - score) > SAME_SCORE:
+            own = NodeScore(node_id=node_id, scores={"normalized-score": score}, norm_score=score)
+    others = (one for one in metrics.score_meta_data if one.node_id != node_id)
+    return replace(metrics, score_meta_data=(own, *others))
 
 
 def make_block(

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rove.structs.alloc import Allocation, AllocMetric, DesiredTransition, NodeScore
+from rove.structs.alloc import Allocation, AllocMetric, DesiredTransition
 
-from .blocks import AllocChange, Block, reported_of
+from .blocks import AllocChange, Block, own_metrics, reported_of
 from .counting import base_spec, spec_at
 from .tables import Tables
 
@@ -43,23 +43,21 @@ class Scores:
     """The metrics of a block's copies, for when many of them are looked at."""
 
     def __init__(self, block: Block) -> None:
-        placement = block.placement
-        metrics = placement.metrics
-        self._metrics = metrics
-        self._scores: list[float] = np.frombuffer(placement.scores, dtype="<f4").tolist()
-        self._known = {score.node_id for score in metrics.score_meta_data} if metrics is not None else set()
+        self._placement = block.placement
+        self._scores: list[float] = np.frombuffer(block.placement.scores, dtype="<f4").tolist()
         self._made: dict[tuple[str, float], AllocMetric] = {}
 
     def of(self, position: int, node_id: str) -> AllocMetric | None:
-        """The shared metrics, with this copy's own node and score among the scored nodes."""
-        if self._metrics is None or not self._scores or node_id in self._known:
-            return self._metrics
+        """The shared metrics, with this copy's own node and score first among the scored nodes."""
+        placement = self._placement
+        if placement.metrics is None or not self._scores:
+            return placement.metrics
         score = self._scores[position]
+        if position in placement.scored:
+            return own_metrics(placement, position, node_id, score)
         found = self._made.get((node_id, score))
         if found is None:
-            own = NodeScore(node_id=node_id, scores={"normalized-score": score}, norm_score=score)
-            found = replace(self._metrics, score_meta_data=(own, *self._metrics.score_meta_data))
-            self._made[node_id, score] = found
+            found = self._made[node_id, score] = own_metrics(placement, position, node_id, score)
         return found
 
 
