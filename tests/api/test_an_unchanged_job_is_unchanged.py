@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rove.api import Backend
 from rove.jobspec import job_to_hcl
 
 CORPUS = sorted((Path(__file__).parent.parent / "corpus/jobs").glob("*.hcl"))
@@ -20,9 +21,11 @@ async def parsed(http: Any, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name.removesuffix(".nomad.hcl"))
-async def test_sent_again_in_any_form_it_is_no_new_version(file: Path, http: Any) -> None:
+async def test_sent_again_in_any_form_it_is_no_new_version(file: Path, serve: Any, server: Any, http: Any) -> None:
     text = file.read_text()
     job = await parsed(http, text)
+    if region := job.get("Region"):
+        http = await serve(Backend(server=server, region=region))
     namespace = job.get("Namespace") or "default"
     if namespace != "default":
         assert (await http.put("/v1/namespace", json={"Name": namespace})).status == 200

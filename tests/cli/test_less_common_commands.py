@@ -25,6 +25,11 @@ EVENT = {"Count": 5, "PreviousCount": 2, "Error": False, "Message": "more", "Tim
 HEALTH = {"Name": "s1", "Address": "10.0.0.1:4647", "SerfStatus": "alive", "Healthy": True, "Leader": True}
 POOL = {"Name": "gpu", "Description": "the expensive ones", "Meta": {"owner": "ml"}}
 SCALE = {"TaskGroups": {"api": {"Events": [EVENT]}}}
+POLICY = {
+    "ID": "5ca1ab1e-0000-4000-8000-000000000001", "Enabled": True, "Type": "horizontal", "Min": 1, "Max": 9,
+    "Target": {"Namespace": "default", "Job": "web", "Group": "api"}, "Policy": {"cooldown": "1m"},
+    "CreateIndex": 12, "ModifyIndex": 30,
+}  # fmt: skip
 SELF = {"stats": {"nomad": {"leader": "true"}, "client": {"node_id": "x"}}}
 VARIABLE = {"Namespace": "default", "Path": "app/db", "Items": {"user": "x"}, "ModifyIndex": 5, "ModifyTime": WHEN_NS}
 META = {"Meta": {"rack": "r2"}, "Dynamic": {"rack": "r2"}, "Static": {"rack": "r1"}}
@@ -71,6 +76,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"GET /v1/operator/autopilot/health": {"Healthy": True, "FailureTolerance": 1, "Servers": [HEALTH]}},
     ),
     "scaling-events": (("job", "scaling-events", "web"), {"GET /v1/job/web/scale": SCALE}),
+    "scaling-policy-list": (("scaling", "policy", "list"), {"GET /v1/scaling/policies": [POLICY]}),
+    "scaling-policy-info": (
+        ("scaling", "policy", "info", "5ca1"),
+        {"GET /v1/scaling/policies": [POLICY], f"GET /v1/scaling/policy/{POLICY['ID']}": POLICY},
+    ),
     "agent-info": (("agent-info",), {"GET /v1/agent/self": SELF}),
     "server-join": (("server", "join", "a", "b"), {"PUT /v1/agent/join": {"num_joined": 2, "error": ""}}),
     "server-force-leave": (("server", "force-leave", "s9"), {"PUT /v1/agent/force-leave": None}),
@@ -109,6 +119,48 @@ def test_a_periodic_job_shows_what_it_launched(cluster: Any, transcript: Any) ->
     assert transcript("job-status-periodic", "job", "status", "web").code == 0
 
 
+@pytest.mark.parametrize(
+    ("periodic", "words"),
+    [
+        ({"Spec": "30 6 * * *", "TimeZone": "America/New_York"}, "2023-11-15T11:30:00Z"),
+        ({"Specs": ["0 0 1 1 * 2000"]}, "never again"),
+        ({"Spec": "@daily", "Enabled": False}, "not enabled"),
+        ({"Spec": "@daily", "TimeZone": "Local"}, "of the servers"),
+        ({"Spec": "@daily", "TimeZone": "Nowhere/Else"}, "unknown"),
+    ],
+)
+def test_a_periodic_job_shows_when_it_is_launched_next(cluster: Any, rove: Any, periodic: Any, words: str) -> None:
+    job = {**cluster.routes["GET /v1/job/web"], "Periodic": periodic, "Type": "batch"}
+    cluster.on("GET /v1/job/web", job)
+    cluster.on("GET /v1/job/web/summary", {"Summary": {}, "Children": {}})
+    shown = rove("job", "status", "web").out
+    assert words in next(line for line in shown.splitlines() if line.startswith("Next Launch"))
+    cluster.on("GET /v1/job/web", {**job, "Stop": True})
+    assert "Next Launch" not in rove("job", "status", "web").out
+
+
+def test_a_tag_needs_a_name(cluster: Any, rove: Any) -> None:
+    for verb in ("apply", "unset"):
+        result = rove("job", "tag", verb, "-name", "", "web")
+        assert result.code == 1
+        assert "a name is needed" in result.err
+    assert cluster.calls == []
+
+
+def test_a_namespace_file_says_which_drivers_and_networks_are_allowed(agent: Any, rove: Any, tmp_path: Path) -> None:
+    agent.on("PUT /v1/namespace", None)
+    file = tmp_path / "ns.hcl"
+    file.write_text(
+        'name = "prod"\ncapabilities {\n  enabled_task_drivers = ["docker"]\n  disabled_network_modes = ["host"]\n}\n'
+    )
+    assert rove("namespace", "apply", str(file)).code == 0
+    sent = agent.sent("PUT", "/v1/namespace").body["Capabilities"]
+    assert {key: value for key, value in sent.items() if value} == {
+        "EnabledTaskDrivers": ["docker"],
+        "DisabledNetworkModes": ["host"],
+    }
+
+
 def test_the_meta_of_a_node_is_changed(cluster: Any, rove: Any) -> None:
     cluster.on("PUT /v1/client/metadata", {})
     cluster.on("POST /v1/client/metadata", {})
@@ -123,7 +175,7 @@ def test_a_pool_is_made_from_a_file(agent: Any, rove: Any, tmp_path: Path) -> No
     file = tmp_path / "pool.hcl"
     file.write_text('node_pool "gpu" {\n  description = "x"\n  meta {\n    owner = "ml"\n  }\n}\n')
     assert rove("node", "pool", "apply", str(file)).code == 0
-    sent = agent.sent("PUT", "/v1/node/pools").body["NodePool"]
+    sent = agent.sent("PUT", "/v1/node/pools").body
     assert sent == {"Name": "gpu", "Description": "x", "Meta": {"owner": "ml"}}
 
 

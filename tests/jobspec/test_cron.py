@@ -86,6 +86,8 @@ def test_a_line_that_never_comes_has_no_next_time(line: str) -> None:
 
 
 def test_the_last_moment_of_time_ends_quietly() -> None:
+    assert parse_cron("0 0 29 2 * 2097").next_after(NOON) is None
+    assert parse_cron("0 0 29 2 * 2027,2096").next_after(NOON) == datetime(2096, 2, 29)
     assert parse_cron("0 0 30 2 *").next_after(datetime(9999, 12, 31, 0, 0)) is None
     assert parse_cron("* * * * *").next_after(datetime(9999, 12, 31, 23, 59, 58)) is None
 

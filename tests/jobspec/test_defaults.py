@@ -202,7 +202,12 @@ def test_driver_config_has_one_shape_however_it_was_sent(api_job: Callable[..., 
 def test_an_empty_job_is_a_job_that_validation_can_judge() -> None:
     job = canonicalize({"ID": "x"})
     assert (job.id, job.name, job.type, job.task_groups) == ("x", "x", JobType.SERVICE, ())
-    assert canonicalize({"Name": "only"}).id == "only"
+
+
+def test_a_name_does_not_stand_in_for_an_id() -> None:
+    job = canonicalize({"Name": "only"})
+    assert (job.id, job.name) == ("", "only")
+    assert "a job needs an id" in [problem.text for problem in validate(job)]
 
 
 def test_empty_texts_count_as_not_given() -> None:

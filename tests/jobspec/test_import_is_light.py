@@ -27,6 +27,18 @@ def test_reading_a_plain_job_needs_no_regular_expressions_or_time_zones_of_users
     assert not {"re2", "zoneinfo", "numpy", "aiohttp", "asyncio"} & loaded_by(code)
 
 
+def test_a_job_of_no_known_type_leaves_the_names_as_they_are() -> None:
+    code = """
+from rove import jobspec
+try:
+    jobspec.canonicalize({"ID": "x", "Type": "bogus"})
+except Exception as error:
+    assert "bogus" in str(error)
+assert jobspec.validate(jobspec.canonicalize({"ID": "x"}))
+"""
+    assert "rove.jobspec.canonical" in loaded_by(code)
+
+
 def test_every_name_it_promises_is_there() -> None:
     for name in rove.jobspec.__all__:
         assert getattr(rove.jobspec, name) is not None

@@ -20,6 +20,11 @@ T = TypeVar("T")
 BIG_BODY = 64 * 1024
 MAX_JSON_SIGNS = 3_000_000
 """Brackets and commas in one body. Decoding holds the interpreter's lock, so it must not take long."""
+DEPTH_MAX = 64
+"""Lists and objects inside one another in a body. The state has to be read again at the next start, and a message
+nested much deeper than this cannot be."""
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+"""What a whole number can be where it is stored."""
 MAX_WAIT_NS = 600 * 10**9
 DEFAULT_WAIT_NS = 300 * 10**9
 _EMPTY: MultiDict[str] = MultiDict()
@@ -151,16 +156,49 @@ class Call:
         return decode_body(raw, kind)
 
 
-def decode_json(raw: bytes) -> Any:
-    """JSON text as plain values. Raises `BadRequestError`."""
+def decode_json(raw: bytes, depth_max: int = DEPTH_MAX) -> Any:
+    """JSON text as plain values that can be stored. Raises `BadRequestError`."""
     if not raw.strip():
         raise BadRequestError("request.empty", "the request has no body", fix="send a JSON object")
     if len(raw) > BIG_BODY and raw.count(b"{") + raw.count(b"[") + raw.count(b",") > MAX_JSON_SIGNS:
         raise TooLargeError("request.too_many", "the request body has too many values in it")
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = msgspec.json.decode(raw)
+    except RecursionError:
+        raise _too_deep(depth_max) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequestError("request.json", "the request body is not JSON", why=str(error)) from None
+    _check_values(value, depth_max)
+    return value
+
+
+def _check_values(value: Any, depth_max: int) -> None:
+    """Refuse what could be decoded but not stored, or not read again: level by level, so without recursion."""
+    level: list[Any] = [[value]]
+    for _ in range(depth_max + 1):
+        below: list[Any] = []
+        for each in level:
+            for item in each.values() if type(each) is dict else each:
+                kind = type(item)
+                if kind is dict or kind is list:
+                    below.append(item)
+                elif kind is int and not INT_MIN <= item <= INT_MAX:
+                    raise BadRequestError(
+                        "request.number",
+                        "the request body has a number in it that is too large",
+                        f"whole numbers are {INT_MIN} to {INT_MAX}",
+                        "send a larger one as text",
+                    )
+        if not below:
+            return
+        level = below
+    raise _too_deep(depth_max)
+
+
+def _too_deep(depth_max: int) -> BadRequestError:
+    return BadRequestError(
+        "request.depth", "the request body is nested too deeply", f"{depth_max} levels are the limit", "flatten it"
+    )
 
 
 def decode_body(raw: bytes, kind: type[T]) -> T:

@@ -23,6 +23,7 @@ from .shapes import Indexed, JobStub, NodeStub, job_stub, node_stub
 NAMESPACE_NAME = re.compile(r"[a-zA-Z0-9-]{1,128}\Z")
 POOL_NAME = re.compile(r"[a-zA-Z0-9-_]{1,128}\Z")
 MAX_DESCRIPTION = 256
+CAPABILITIES = frozenset(("enabledtaskdrivers", "disabledtaskdrivers", "enablednetworkmodes", "disablednetworkmodes"))
 BUILT_IN_POOLS = frozenset({"all", "default"})
 
 
@@ -60,6 +61,7 @@ async def write_namespace(call: Call) -> Reply:
             "namespace.name", f"{shown(name)} is no name", fix="use 1 to 128 letters, digits and dashes"
         )
     _check_description(namespace.description)
+    _check_capabilities(namespace)
     return await _store(call, _transactions().PutNamespace(namespace=msgspec.structs.replace(namespace, name=name)))
 
 
@@ -164,6 +166,16 @@ async def pool_jobs(call: Call) -> Reply:
 def _check_description(text: str) -> None:
     if len(text) > MAX_DESCRIPTION:
         raise BadRequestError("request.description", f"a description has at most {MAX_DESCRIPTION} characters")
+
+
+def _check_capabilities(namespace: Namespace) -> None:
+    """Lists that registrations are held against have to be lists of names."""
+    for key, value in (namespace.capabilities or {}).items():
+        is_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        if key.lower() in CAPABILITIES and value is not None and not is_names:
+            raise BadRequestError(
+                "namespace.capabilities", f"Capabilities {shown(key)} is no list of names", fix='send ["docker", ...]'
+            )
 
 
 def _transactions() -> Any:

@@ -148,9 +148,11 @@ async def plan(call: Call) -> Reply:
     job = given.checked()
     planned = await call.server.plan_job(job)
     body = await asyncio.to_thread(plan_reply, given, planned, call.backend.clock.now())
-    body = msgspec.structs.replace(body, placements=placements_of(planned, call.store.snapshot()))
+    snapshot = call.store.snapshot()
+    notes = msgspec.structs.replace(body.annotations, preempted_allocs=preempted_by(planned, snapshot) or None)
+    body = msgspec.structs.replace(body, annotations=notes, placements=placements_of(planned, snapshot))
     if node := call.query.get("why_not"):
-        found = await call.server.why_not(job, node)
+        found = await call.server.why_not(planned, node)
         body = msgspec.structs.replace(body, why_not=msgspec.convert(found, list[WhyNotView], from_attributes=True))
     return Reply(body, planned.index)
 
@@ -172,6 +174,13 @@ def placements_of(planned: Planned, snapshot: Snapshot) -> list[PlannedPlace]:
             for at in range(min(len(placement), PLACES_MAX - len(places)))
         ]
     return places
+
+
+def preempted_by(planned: Planned, snapshot: Snapshot) -> list[AllocStub]:
+    """The allocations that a dry run would push aside."""
+    preempted = [some for placement in planned.result.plan.placements for some in placement.preempted.values()]
+    found = (snapshot.alloc(alloc_id) for some in preempted for alloc_id in some)
+    return [alloc_stub(alloc) for alloc in found if alloc is not None]
 
 
 def _node_name(snapshot: Snapshot, node_id: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from rove.errors import BadRequestError
 from rove.structs.base import Noun
 from rove.structs.node import SchedulerConfiguration
@@ -61,11 +63,19 @@ async def read_scheduler(call: Call) -> Reply:
 async def write_scheduler(call: Call) -> Reply:
     """Change the scheduler's settings; cas: only if they have not changed since that index."""
     configuration = await call.body(SchedulerConfiguration)
+    if not configuration.scheduler_algorithm:
+        configuration = msgspec.structs.replace(configuration, scheduler_algorithm=ALGORITHMS[0])
     if configuration.scheduler_algorithm not in ALGORITHMS:
         raise BadRequestError(
             "scheduler.algorithm",
             f"{shown(configuration.scheduler_algorithm)} is no scheduler algorithm",
             fix="use " + " or ".join(ALGORITHMS),
+        )
+    if configuration.node_limit_for_feasibility_checks < 0:
+        raise BadRequestError(
+            "scheduler.node_limit",
+            f"NodeLimitForFeasibilityChecks {configuration.node_limit_for_feasibility_checks} is below zero",
+            fix="use a number of nodes, or 0 for the usual limit",
         )
     cas = call.uint("cas") if "cas" in call.query else None
     is_updated, index = await call.server.set_scheduler_configuration(configuration, cas=cas)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from rove.errors import BadRequestError
+from rove.jobspec.validate_job import META_MAX
 from rove.structs.base import Noun
 from rove.structs.job import Job
 
 from .backend import Snapshot
 from .call import Call, Reply
+from .govalues import shown
 from .job import check_job_id, job_route, known_job, target_of
 from .jobs import registered
 from .reading import read
@@ -94,6 +98,15 @@ async def scale(call: Call) -> Reply:
     body = await call.body(ScaleBody)
     target = {key.lower(): value for key, value in body.target.items()}
     check_job_id(target.get("job", ""), job_id)
+    if target.get("namespace", namespace) not in {"", namespace}:
+        raise BadRequestError(
+            "job.namespace_mismatch",
+            f"the Target's Namespace {shown(target['namespace'])} is not the request's {shown(namespace)}",
+            fix="name the namespace in the query: ?namespace=...",
+        )
+    size = len(body.message.encode("utf-8", "replace")) + len(msgspec.json.encode(body.meta))
+    if size > META_MAX:
+        raise BadRequestError("job.scale_meta", f"message and meta of a scaling event are larger than {META_MAX} bytes")
     group = target.get("group", "")
     if not group:
         raise BadRequestError("job.scale_group", "the task group to scale is missing", fix='send Target {"Group": ...}')

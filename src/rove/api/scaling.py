@@ -17,6 +17,9 @@ from .missing import unknown
 from .reading import read, read_page
 from .routes import BLOCKING, LISTING, READ, Route
 
+POLICIES = ("scaling.policies",)
+"""What changes only when a policy does: an autoscaler's own scaling must not wake it."""
+
 
 class PolicyStub(Noun, frozen=True, kw_only=True):
     """A scaling policy in lists."""
@@ -45,7 +48,7 @@ async def list_policies(call: Call) -> Reply:
     def shape(_: Snapshot, policy: ScalingPolicy) -> PolicyStub:
         return PolicyStub(**{name: getattr(policy, name) for name in PolicyStub.__struct_fields__})
 
-    return await read_page(call, [("jobs",)], items, shape, lambda policy: (policy.id,))
+    return await read_page(call, [POLICIES], items, shape, lambda policy: (policy.id,))
 
 
 async def read_policy(call: Call) -> Reply:
@@ -58,7 +61,7 @@ async def read_policy(call: Call) -> Reply:
             raise unknown("scaling policy", policy_id)
         return found
 
-    return await read(call, [("jobs",)], build)
+    return await read(call, [POLICIES], build)
 
 
 def policies(snapshot: Snapshot, namespace: str | None) -> Iterator[ScalingPolicy]:
@@ -92,7 +95,7 @@ ROUTES = (
         capability="list-scaling-policies",
         query=(*LISTING, *BLOCKING, "job", "type"),
         answer=list[PolicyStub],
-        blocks_on=("jobs",),
+        blocks_on=POLICIES,
     ),
     Route(
         methods=READ,
@@ -102,6 +105,6 @@ ROUTES = (
         capability="read-scaling-policy",
         query=BLOCKING,
         answer=ScalingPolicy,
-        blocks_on=("jobs",),
+        blocks_on=POLICIES,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rove.errors import BadRequestError, ConflictError, NotFoundError
+from rove.jobspec.rules import bad_character
 from rove.structs.base import Noun, unix_ns
 from rove.structs.job import JobVersionTag
 
@@ -37,6 +38,8 @@ async def tag(call: Call) -> Reply:
 
     namespace, job_id, name = call.namespace, call.ids["job_id"], call.ids["name"]
     body = await call.body(TagBody, optional=True)
+    if unfit := bad_character(name):
+        raise BadRequestError("job.tag", f"the tag {shown(name)} may not hold {unfit}")
     if not name.strip() or len(name) > MAX_NAME or len(body.description) > MAX_DESCRIPTION:
         raise BadRequestError(
             "job.tag", f"a tag has 1 to {MAX_NAME} characters, its description at most {MAX_DESCRIPTION}"

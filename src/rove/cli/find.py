@@ -44,6 +44,15 @@ def evaluation(app: App, typed: str) -> Json:
     return stub
 
 
+def scaling_policy(app: App, typed: str) -> Json:
+    """The scaling policy's stub of an id or of a prefix that only one has."""
+    found = app.client().scaling.list(prefix=typed, namespace="*")
+    return _one(
+        [each for each in found if each["ID"] == typed] or found, typed, "scaling policy",
+        [("ID", "ID"), ("Target", "Target")],
+    )  # fmt: skip
+
+
 def deployment(app: App, typed: str) -> Json:
     """The deployment of an id or of a prefix that only one has."""
     found = app.client().deployments.list(prefix=_hex(typed, "deployment"), namespace=_any(app))

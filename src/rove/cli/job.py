@@ -39,7 +39,7 @@ def status(
     job = client.jobs.read(stub["ID"])
     if emit(job, as_json, template):
         return
-    click.echo(block(_head(job)))
+    click.echo(block(_head(app, job)))
     if (job.get("Periodic") and not job.get("ParentID")) or _is_template(job):
         _show_children(app, job)
         return
@@ -93,7 +93,7 @@ def _is_template(job: Json) -> bool:
     return bool(job.get("ParameterizedJob")) and not job.get("Dispatched")
 
 
-def _head(job: Json) -> list[tuple[str, Any]]:
+def _head(app: App, job: Json) -> list[tuple[str, Any]]:
     pairs = [
         ("ID", job["ID"]),
         ("Name", job.get("Name")),
@@ -107,9 +107,31 @@ def _head(job: Json) -> list[tuple[str, Any]]:
         ("Periodic", bool(job.get("Periodic"))),
         ("Parameterized", bool(job.get("ParameterizedJob"))),
     ]
+    if job.get("Periodic") and not job.get("Stop"):
+        pairs.append(("Next Launch", _next_launch(app, job["Periodic"])))
     if job.get("StatusDescription"):
         pairs.append(("Description", job["StatusDescription"]))
     return pairs
+
+
+def _next_launch(app: App, periodic: Json) -> str:
+    """When the clock launches a periodic job next, worked out here: the API tells it in dry runs only."""
+    import msgspec
+
+    from rove.jobspec.cron import CronError
+    from rove.jobspec.launch_times import next_launch
+    from rove.structs.job import Periodic
+
+    wanted = msgspec.convert(periodic, Periodic)
+    if not wanted.enabled:
+        return "never: it is not enabled"
+    if wanted.time_zone == "Local":
+        return "by the clock of the servers"
+    try:
+        coming = next_launch(wanted, app.now())
+    except (CronError, LookupError) as error:
+        return f"unknown: {error}"
+    return "never again" if coming is None else moment(coming * 1e9)
 
 
 def _show_summary(app: App, job: Json) -> None:

@@ -217,6 +217,8 @@ def start(
 @option("--description", default="", help="What is special about it.")
 def tag_apply(job_id: str, name: str, version: int | None, description: str) -> None:
     """Name a version of a job, so that it is kept."""
+    if not name.strip():
+        raise BadRequestError("job.tag", "the version was not named", "a name is needed", "give one: -name golden")
     app = current()
     stub = find.job(app, job_id)
     app.client().jobs.tag(stub["ID"], name, version=version, description=description)
@@ -229,6 +231,8 @@ def tag_apply(job_id: str, name: str, version: int | None, description: str) -> 
 @option("--name", "name", required=True, help="The name.")
 def tag_unset(job_id: str, name: str) -> None:
     """Take the name of a version away."""
+    if not name.strip():
+        raise BadRequestError("job.tag", "no name was taken away", "a name is needed", "say which: -name golden")
     app = current()
     stub = find.job(app, job_id)
     app.client().jobs.untag(stub["ID"], name)

@@ -14,6 +14,13 @@ from rove.cli.output import block, emit, listing, table
 from rove.errors import BadRequestError, NotFoundError
 
 Json = dict[str, Any]
+CAPABILITIES = {
+    "enabled_task_drivers": "EnabledTaskDrivers",
+    "disabled_task_drivers": "DisabledTaskDrivers",
+    "enabled_network_modes": "EnabledNetworkModes",
+    "disabled_network_modes": "DisabledNetworkModes",
+}
+"""What a file says of a namespace's jobs, and the API's word for it."""
 
 
 @command("list")
@@ -40,6 +47,8 @@ def status(name: str, as_json: bool, template: str | None) -> None:
         ("Description", found.get("Description")),
         ("Enabled Drivers", listing(capabilities.get("EnabledTaskDrivers")) or "*"),
         ("Disabled Drivers", listing(capabilities.get("DisabledTaskDrivers")) or None),
+        ("Enabled Network Modes", listing(capabilities.get("EnabledNetworkModes")) or "*"),
+        ("Disabled Network Modes", listing(capabilities.get("DisabledNetworkModes")) or None),
     ]
     click.echo(block(pairs))
     if found.get("Meta"):
@@ -83,11 +92,8 @@ def _from_file(path: Path) -> Json:
 
         values = parse_config(text, str(path)).plain()
         found = {"Name": values.get("name"), "Description": values.get("description", ""), "Meta": values.get("meta")}
-        drivers = values.get("capabilities") or {}
-        found["Capabilities"] = {
-            "EnabledTaskDrivers": drivers.get("enabled_task_drivers"),
-            "DisabledTaskDrivers": drivers.get("disabled_task_drivers"),
-        }
+        given = values.get("capabilities") or {}
+        found["Capabilities"] = {key: given.get(name) for name, key in CAPABILITIES.items()}
     if not isinstance(found, dict) or not found.get("Name"):
         raise BadRequestError("namespace.no_name", f"{path} describes no namespace", "it has no name")
     return found

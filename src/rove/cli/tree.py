@@ -151,6 +151,18 @@ SERVICE = Noun(
         "delete": Verb("service:delete", "Remove an instance"),
     },
 )
+SCALING = Noun(
+    "Look at how jobs may be scaled.",
+    {
+        "policy": Noun(
+            "Look at scaling policies: what jobs tell autoscalers.",
+            {
+                "list": Verb("scaling:list_", "List scaling policies"),
+                "info": Verb("scaling:info", "Show a scaling policy"),
+            },
+        )
+    },
+)
 VAR = Noun(
     "Work with variables.",
     {
@@ -179,6 +191,7 @@ TREE: dict[str, Noun | Verb] = {
     "server": SERVER,
     "namespace": NAMESPACE,
     "var": VAR,
+    "scaling": SCALING,
     "operator": OPERATOR,
     "system": SYSTEM,
     "config": CONFIG,

@@ -90,7 +90,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long reports that are not urgent wait for company."""
     driver_probe_interval_s: float = 30.0
     reconnect_min_s: float = 0.25
-    reconnect_max_s: float = 15.0
+    reconnect_max_s: float = 5.0
+    """Well below what a server waits for known nodes after it started (`failover_heartbeat_ttl`, 20 s)."""
 
     @property
     def state_path(self) -> Path:

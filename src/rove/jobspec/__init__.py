@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .parsing import JobFileError, ParsedJob, locate, parse_job, render_problems
     from .printing import format_hcl, job_to_hcl
     from .problem import Problem
-    from .validate import validate
+    from .validate_job import validate
 
 _HOME = {
     "warnings": "advice",
@@ -44,7 +44,7 @@ _HOME = {
     "format_hcl": "printing",
     "job_to_hcl": "printing",
     "Problem": "problem",
-    "validate": "validate",
+    "validate": "validate_job",
 }
 
 __all__ = [

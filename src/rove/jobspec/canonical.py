@@ -84,7 +84,7 @@ def prune(value: Any) -> Any:
 
 
 def _refuse_type(job: Api, kind: Any) -> None:
-    from .validate import validate
+    from .validate_job import validate
 
     known = [each.value for each in JobType]
     text = f'type: "{kind}" is not a type of job; these are {quoted(known)}{did_you_mean(str(kind), known)}'
@@ -93,8 +93,7 @@ def _refuse_type(job: Api, kind: Any) -> None:
 
 
 def _settle_job(job: Api, kind: str) -> None:
-    if not job.get("ID"):
-        job["ID"] = job.get("Name", "")
+    job.setdefault("ID", "")
     if not job.get("Name"):
         job["Name"] = job["ID"]
     _drop_empty(job, "Region", "Namespace", "NodePool")

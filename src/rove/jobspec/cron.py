@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 TEXT_MAX = 256
 YEAR_MAX = 2099
-YEARS_AHEAD = 12
-"""A leap-day-on-a-weekday line can wait eleven years at most around a skipped leap year."""
 
 _SHORT = {
     "@yearly": "0 0 0 1 1 * *", "@annually": "0 0 0 1 1 * *", "@monthly": "0 0 0 1 * * *",
@@ -120,15 +118,15 @@ class CronSchedule:
         return plain
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """The first time strictly after `moment`, in the same zone's wall clock; None if there is none soon.
+        """The first time strictly after `moment`, in the same zone's wall clock; None if there is none any more.
 
         `moment` is taken as wall-clock time: the caller converts to the job's time zone and resolves nights on
-        which the clocks change. Looks ahead YEARS_AHEAD years.
+        which the clocks change.
         """
         if moment.year >= YEAR_MAX:
             return None
         wall = moment.replace(microsecond=0) + timedelta(seconds=1)
-        last_year = min(wall.year + YEARS_AHEAD, YEAR_MAX)
+        last_year = max(self.years)
         day = wall.replace(hour=0, minute=0, second=0)
         while day.year <= last_year:
             if day.year not in self.years or day.month not in self.months:

@@ -74,6 +74,7 @@ def diff_jobs(old: Job | None, new: Job | None, contextual: bool = False) -> Dif
     contextual: fields that did not change are listed too, inside of objects that did. Groups and tasks are always
     listed, so that they can be annotated. Both jobs are canonical.
     """
+    old, new = (None if job is None else _plain_policies(job) for job in (old, new))
     fields, objects = _parts(old, new, contextual, _JOB_IGNORED | {"TaskGroups"})
     groups = _by_name(
         old.task_groups if old else (), new.task_groups if new else (),
@@ -93,7 +94,20 @@ def diff_jobs(old: Job | None, new: Job | None, contextual: bool = False) -> Dif
 def spec_changed(old: Job, new: Job) -> bool:
     """Whether what should run differs; status, versions, indexes and times do not count."""
     same = {name: getattr(old, name) for name in _SPEC_IGNORED}
-    return bool(msgspec.structs.replace(new, **same) != old)
+    return bool(msgspec.structs.replace(_plain_policies(new), **same) != _plain_policies(old))
+
+
+def _plain_policies(job: Job) -> Job:
+    """The job without what the server adds to scaling policies."""
+    if all(group.scaling is None for group in job.task_groups):
+        return job
+    groups = []
+    for group in job.task_groups:
+        if group.scaling is not None:
+            plain = msgspec.structs.replace(group.scaling, id="", create_index=0, modify_index=0)
+            group = msgspec.structs.replace(group, scaling=plain)
+        groups.append(group)
+    return msgspec.structs.replace(job, task_groups=tuple(groups))
 
 
 def annotate(diff: Diff, desired_updates: Mapping[str, Any]) -> Diff:

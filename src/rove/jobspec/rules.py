@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from rove.structs.job import Affinity, Constraint, Spread
 
@@ -27,6 +29,7 @@ OPERATORS = (
 )  # fmt: skip
 AFFINITY_OPERATORS = OPERATORS[:15]
 CONDITION_TEXT_MAX = 4096
+_LINE_BREAKS = "\n\r\u2028\u2029"
 
 
 def is_late(text: str) -> bool:
@@ -62,9 +65,21 @@ def bad_character(text: str) -> str:
     """What in a name makes it unusable, as words; empty if nothing does."""
     if "\0" in text:
         return "a NUL byte"
-    if "\n" in text or "\r" in text:
+    if any(char in _LINE_BREAKS for char in text):
         return "a line break"
-    return "a control character" if any(ord(char) < 32 or ord(char) == 127 for char in text) else ""
+    kinds = set() if text.isprintable() else {unicodedata.category(char) for char in text if char != " "}
+    if "Cc" in kinds:
+        return "a control character"
+    if "Cf" in kinds:
+        return "an invisible character"
+    return "a blank that is no plain space" if "Zs" in kinds else ""
+
+
+def nul_problems(values: Mapping[str, str], noun: str, path: str, found: Problems) -> None:
+    """Keys and values that end up in a process's environment hold no NUL byte: it ends a text there."""
+    for key, value in values.items():
+        if "\0" in key or "\0" in value:
+            found.append(Problem(path, f'{noun} "{key[:40]}" may not hold a NUL byte, in its name or its value'))
 
 
 def escapes(path: str) -> bool:
@@ -78,6 +93,12 @@ def escapes(path: str) -> bool:
         elif part not in ("", "."):
             depth += 1
     return False
+
+
+def is_unfit_below(path: str) -> bool:
+    """Whether a text names no file below a directory: it is empty, absolute, climbs, or holds a NUL byte."""
+    target = PurePosixPath(path)
+    return not target.name or target.is_absolute() or ".." in target.parts or "\0" in path
 
 
 def constraint_problems(
@@ -133,8 +154,8 @@ def condition(operand: str, value: str, where: str, found: Problems) -> None:
         if not all(pattern.fullmatch(part) for part in value.split(",")):
             text = f'"{value[:80]}" is not a {operand} condition such as ">= 1.2, < 2.0"'
             found.append(Problem(where, text))
-    elif operand.startswith("set_contains") and not value:
-        found.append(Problem(where, f'"{operand}" needs a value'))
+    elif not value:
+        found.append(Problem(where, f'"{operand}" needs a value; to ask whether there is any, use "is_set"'))
 
 
 def regexp_problem(pattern: str) -> str:

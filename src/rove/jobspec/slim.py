@@ -76,6 +76,10 @@ def slim_job(api: Mapping[str, Any]) -> Api:
     return _slim(JOB, job)
 
 
+_SERVERS_OWN = ("Target", "ID", "CreateIndex", "ModifyIndex")
+"""What a scaling policy has from the server."""
+
+
 def _group(group: Mapping[str, Any], kind: str, outer: Mapping[str, Api]) -> Api:
     out = dict(group)
     restart = {**RESTART[kind], **_given(group.get("RestartPolicy"))} if kind in RESTART else {}
@@ -84,7 +88,7 @@ def _group(group: Mapping[str, Any], kind: str, outer: Mapping[str, Api]) -> Api
         out[key] = _differing(group.get(key), defaults)
     scaling = group.get("Scaling")
     if scaling:
-        out["Scaling"] = {key: value for key, value in scaling.items() if key not in ("Target", "ID")}
+        out["Scaling"] = {key: value for key, value in scaling.items() if key not in _SERVERS_OWN}
         if scaling.get("Type") == "horizontal":
             del out["Scaling"]["Type"]
     out["Tasks"] = [_task(task, restart) for task in group.get("Tasks") or ()]

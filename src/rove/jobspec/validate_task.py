@@ -18,6 +18,8 @@ from .rules import (
     constraint_problems,
     escapes,
     is_late,
+    is_unfit_below,
+    nul_problems,
     repeated,
     word,
 )
@@ -115,7 +117,7 @@ def _memory(resources: Resources, path: str, found: Problems) -> None:
 
 
 def _policies(group: TaskGroup, task: Task, path: str, found: Problems) -> None:
-    from .validate import restart_problems
+    from .validate_job import restart_problems
 
     if task.restart_policy != group.restart_policy:
         restart_problems(task.restart_policy, join(path, "restart"), found)
@@ -238,8 +240,9 @@ def _extras(job: Job, task: Task, path: str, found: Problems) -> None:
         place = join(path, "dispatch_payload")
         if job.parameterized_job is None:
             found.append(Problem(place, "only parameterized jobs have a payload"))
-        if not payload.file or escapes(payload.file):
-            found.append(Problem(place, 'the "file" for the payload lies below the task\'s local/'))
+        if is_unfit_below(payload.file):
+            text = 'the "file" for the payload is a path below the task\'s local/: not absolute, and without ".."'
+            found.append(Problem(place, text))
     repeated((action.name for action in task.actions), path, "action", found)
     for action in task.actions:
         place = join(path, f'action "{action.name}"')
@@ -256,6 +259,10 @@ def _extras(job: Job, task: Task, path: str, found: Problems) -> None:
             found.append(Problem(place, 'a secret needs a "provider"'))
         if not secret.path:
             found.append(Problem(place, 'a secret needs a "path"'))
+    for policy in task.scaling_policies:
+        word(policy.type, ("vertical_cpu", "vertical_mem"), join(path, "scaling > type"), found)
+    nul_problems(task.meta, "meta", join(path, "meta"), found)
+    nul_problems(task.env, "variable", join(path, "env"), found)
     for name in task.env:
-        if not name or "=" in name or "\0" in name:
+        if not name or "=" in name:
             found.append(Problem(join(path, "env"), f'"{name[:40]!s}" cannot be the name of a variable'))

@@ -435,7 +435,7 @@ class Pools(Resource[R, S]):
 
     def apply(self, pool: Json) -> R:
         """Make or change a pool."""
-        return self._put("node", "pools", body={"NodePool": pool})
+        return self._put("node", "pools", body=pool)
 
     def delete(self, name: str) -> R:
         """Remove an empty pool."""
@@ -448,6 +448,18 @@ class Pools(Resource[R, S]):
     def jobs(self, name: str, **options: Unpack[Options]) -> R:
         """The jobs that ask for it."""
         return self._get("node", "pool", name, "jobs", options=options)
+
+
+class Scaling(Resource[R, S]):
+    """The scaling policies that jobs carry, for autoscalers."""
+
+    def list(self, *, job_id: str = "", kind: str = "", **options: Unpack[Options]) -> R:
+        """The policies, short form. job_id, kind: only those."""
+        return self._get("scaling", "policies", options=options, job=job_id, type=kind)
+
+    def read(self, policy_id: str, **options: Unpack[Options]) -> R:
+        """One policy."""
+        return self._get("scaling", "policy", policy_id, options=options)
 
 
 class Agent(Resource[R, S]):
@@ -631,6 +643,7 @@ class Resources(Generic[R, S]):
         self.deployments: Deployments[R, S] = Deployments(value, stream)
         self.nodes: Nodes[R, S] = Nodes(value, stream)
         self.pools: Pools[R, S] = Pools(value, stream)
+        self.scaling: Scaling[R, S] = Scaling(value, stream)
         self.agent: Agent[R, S] = Agent(value, stream)
         self.search: Search[R, S] = Search(value, stream)
         self.variables: Variables[R, S] = Variables(value, stream)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from rove.errors import BadRequestError, ConflictError, NotFoundError, RoveError
+from rove.errors import BadRequestError, ConflictError, InvalidJobError, NotFoundError, RoveError
 from rove.server.jobs import core
-from rove.structs.job import Job, ParameterizedJob, Periodic, ScalingPolicy, TaskGroup
+from rove.structs.job import Job, JobType, ParameterizedJob, Periodic, ScalingPolicy, TaskGroup
 
 PARENT = Job(
     id="batch",
@@ -37,6 +38,8 @@ def test_a_dispatched_child_has_its_meta_and_payload() -> None:
         (b"", {}, "who"),
         (b"", {"who": "x", "else": "y"}, "else"),
         (b"x" * (16 * 1024 + 1), {"who": "x"}, "too large"),
+        (b"", {"who": "\u00e9" * 33_000}, "meta is too large: 66003 bytes"),
+        (b"", {"who": "a\0b"}, "NUL byte"),
     ],
 )
 def test_a_dispatch_outside_of_the_rules_is_refused(payload: bytes, meta: dict[str, str], words: str) -> None:
@@ -45,8 +48,6 @@ def test_a_dispatch_outside_of_the_rules_is_refused(payload: bytes, meta: dict[s
 
 
 def test_payload_rules() -> None:
-    import msgspec
-
     required = msgspec.structs.replace(PARENT, parameterized_job=ParameterizedJob(payload="required"))
     forbidden = msgspec.structs.replace(PARENT, parameterized_job=ParameterizedJob(payload="forbidden"))
     with pytest.raises(BadRequestError, match="has to be given a payload"):
@@ -83,6 +84,18 @@ def test_scaling_stays_within_its_policy() -> None:
         core.with_count(job, "a", 5)
 
 
+def test_scaling_is_held_to_what_a_registration_is_held_to() -> None:
+    job = Job(id="web", task_groups=(TaskGroup(name="a", count=30_000), TaskGroup(name="b", count=1)))
+    with pytest.raises(BadRequestError, match="is refused"):
+        core.with_count(job, "b", 30_000)
+    off = ScalingPolicy(min=2, max=4, enabled=False)
+    with pytest.raises(BadRequestError, match="above the most"):
+        core.with_count(Job(id="web", task_groups=(TaskGroup(name="a", count=3, scaling=off),)), "a", 5)
+    everywhere = Job(id="web", type=JobType.SYSTEM, task_groups=(TaskGroup(name="a", count=1),))
+    with pytest.raises(BadRequestError, match="cannot be scaled"):
+        core.with_count(everywhere, "a", 1)
+
+
 def test_enforced_indexes() -> None:
     current = Job(id="web", job_modify_index=7)
     core.check_index(current, 7)
@@ -98,6 +111,22 @@ def test_counts_are_kept_where_wanted() -> None:
     assert [g.count for g in core.keep_from(current, fresh, counts=True, resources=False).task_groups] == [9, 2]
     assert core.keep_from(current, fresh, counts=False, resources=False) is fresh
     assert core.keep_from(None, fresh, counts=True, resources=True) is fresh
+
+
+def test_a_preserved_count_that_the_new_job_does_not_allow_is_refused() -> None:
+    current = Job(id="web", task_groups=(TaskGroup(name="a", count=9),))
+    policy = ScalingPolicy(min=1, max=3)
+    fresh = Job(id="web", task_groups=(TaskGroup(name="a", count=2, scaling=policy),))
+    with pytest.raises(InvalidJobError, match="1 problem") as caught:
+        core.keep_from(current, fresh, counts=True, resources=False)
+    assert "preserved" in caught.value.problems[0]
+    assert core.keep_from(current, fresh, counts=False, resources=True).task_groups[0].count == 2
+
+
+def test_children_and_older_versions_are_not_stopped() -> None:
+    stopped = msgspec.structs.replace(PARENT, stop=True, version=1)
+    assert not core.launched(stopped, 1000).stop
+    assert not core.version_to_revert_to(PARENT, stopped, 1, None).stop
 
 
 def test_reverting_to_nonsense_is_refused() -> None:

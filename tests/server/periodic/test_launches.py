@@ -191,6 +191,26 @@ async def test_forcing_launches_now_also_while_overlap_is_prohibited() -> None:
 
 
 @virtually
+async def test_launches_by_hand_take_none_of_the_clock_away() -> None:
+    async with Cluster(1) as cluster:
+        cluster.behave(lambda alloc: Script(completes_after=5.0))
+        await cluster.register(every("*/10 * * * *"))
+        coming = int(cluster.clock.now() // 600 + 1) * 600
+        await cluster.settle(coming - cluster.clock.now() - 1.5)
+        for _ in range(4):
+            await cluster.server.force_periodic("default", "tick")
+        assert len(children(cluster)) == 4
+        assert max(times(cluster)) < coming
+        await cluster.settle(60)
+        assert max(times(cluster)) == coming
+        assert len(children(cluster)) == 5
+        await cluster.server.force_periodic("default", "tick")
+        await cluster.restart_server(after_s=1)
+        await cluster.settle(30)
+        assert len(children(cluster)) == 6
+
+
+@virtually
 async def test_forcing_anything_else_is_refused() -> None:
     async with Cluster(1) as cluster:
         with pytest.raises(NotFoundError):

@@ -108,10 +108,27 @@ def test_prohibited_overlap_passes_a_time_over_while_a_child_is_unfinished(statu
     assert judge(hourly(), MIDDAY, Children(a_child(job, MIDDAY - HOUR, status)), MIDDAY).is_launched
 
 
-def test_a_launch_by_hand_takes_the_first_second_without_a_child() -> None:
+def test_a_launch_by_hand_takes_the_newest_second_without_a_child() -> None:
     job = hourly()
-    assert forced_launch(job, NONE, MIDDAY + 0.9) == MIDDAY
-    assert forced_launch(job, Children(a_child(job, MIDDAY), a_child(job, MIDDAY + 1)), MIDDAY) == MIDDAY + 2
+    now = MIDDAY + 30
+    assert forced_launch(job, NONE, now + 0.9) == now
+    assert forced_launch(job, Children(a_child(job, now), a_child(job, now - 1)), now) == now - 2
+
+
+@pytest.mark.parametrize("line", ["0 * * * *", "* * * * * * *"])
+def test_a_launch_by_hand_takes_no_second_of_the_clock(line: str) -> None:
+    job = hourly(line)
+    children: list[Job] = []
+    for _ in range(4):
+        children.append(a_child(job, forced_launch(job, Children(*children), MIDDAY + 0.3)))
+    assert len({child.id for child in children}) == 4
+    for due in range(MIDDAY, MIDDAY + 5):
+        verdict = judge(job, due, Children(*children), due + 0.4)
+        assert (verdict.is_launched, verdict.launch_s) == (True, due)
+
+
+def test_a_leap_day_of_a_year_far_ahead_is_waited_for() -> None:
+    assert next_due(hourly("0 0 29 2 * 2096"), None, MIDDAY) == 3_981_312_000
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from rove.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
+from rove.errors import BadRequestError, ConflictError, ForbiddenError, InvalidJobError, NotFoundError
+from rove.jobspec.validate_job import COUNT_MAX, count_problems
 from rove.structs.evaluation import EvalStatus, Evaluation
-from rove.structs.job import Job, JobStatus, TaskGroup
-from rove.structs.node import SchedulerConfiguration
+from rove.structs.job import Job, JobStatus, JobType, TaskGroup
+from rove.structs.node import Namespace, SchedulerConfiguration
 
 PAYLOAD_MAX = 16 * 1024
 """Bytes of a dispatch payload."""
@@ -17,7 +19,9 @@ ID_PREFIX_MAX = 128
 PRIORITY_MAX = 100
 DISPATCH_MARK = "/dispatch-"
 PERIODIC_MARK = "/periodic-"
-COUNT_MAX = 50_000
+DISPATCH_META_MAX = 64 * 1024
+"""Bytes of a dispatch's meta, keys and values. It becomes environment variables, which the kernel limits to 128 KiB
+each."""
 
 
 def needs_evaluation(job: Job) -> bool:
@@ -83,7 +87,10 @@ def check_index(current: Job | None, modify_index: int) -> None:
 
 
 def keep_from(current: Job | None, job: Job, *, counts: bool, resources: bool) -> Job:
-    """The job with counts and task resources of the registered one, where it has the same groups and tasks."""
+    """The job with counts and task resources of the registered one, where it has the same groups and tasks.
+
+    Raises `InvalidJobError` if the job does not allow the counts that are kept.
+    """
     if current is None or current.stop or not (counts or resources):
         return job
     groups = []
@@ -92,7 +99,10 @@ def keep_from(current: Job | None, job: Job, *, counts: bool, resources: bool) -
         if earlier is not None:
             group = _keep_group(earlier, group, counts=counts, resources=resources)
         groups.append(group)
-    return msgspec.structs.replace(job, task_groups=tuple(groups))
+    kept = msgspec.structs.replace(job, task_groups=tuple(groups))
+    if counts and (problems := count_problems(kept)):
+        raise InvalidJobError(job.id, [f"{problem} (with the present counts preserved)" for problem in problems])
+    return kept
 
 
 def _keep_group(earlier: TaskGroup, group: TaskGroup, *, counts: bool, resources: bool) -> TaskGroup:
@@ -108,27 +118,64 @@ def _keep_group(earlier: TaskGroup, group: TaskGroup, *, counts: bool, resources
 
 
 def with_count(job: Job, group_name: str, count: int) -> Job:
-    """The job with another count for one group. Raises for unknown groups and counts out of range."""
+    """The job with another count for one group. Raises for unknown groups, and for counts that a registration of
+    the whole job would not be allowed."""
     group = job.group(group_name)
     if group is None:
         known = ", ".join(g.name for g in job.task_groups)
         raise BadRequestError("job.unknown_group", f'job "{job.id}" has no group "{group_name}"', f"it has: {known}")
+    if job.type is JobType.SYSTEM:
+        raise BadRequestError(
+            "job.scale_system", f'job "{job.id}" cannot be scaled', "a system job runs once on every node that fits"
+        )
     if not 0 <= count <= COUNT_MAX:
         raise BadRequestError("job.count", f"count {count} is not between 0 and {COUNT_MAX}")
-    if group.scaling is not None and group.scaling.enabled is not False:
-        low, high = group.scaling.min or 0, group.scaling.max
+    if group.scaling is not None:
+        low, high = group.scaling.min, group.scaling.max
         if count < low:
             raise BadRequestError(
                 "job.count",
                 f'count {count} of group "{group_name}" is below the least that its scaling block allows: {low}',
             )
-        if high is not None and count > high:
+        if count > high:
             raise BadRequestError(
                 "job.count",
                 f'count {count} of group "{group_name}" is above the most that its scaling block allows: {high}',
             )
     groups = tuple(msgspec.structs.replace(g, count=count) if g.name == group_name else g for g in job.task_groups)
-    return msgspec.structs.replace(job, task_groups=groups)
+    scaled = msgspec.structs.replace(job, task_groups=groups)
+    if problems := count_problems(scaled):
+        raise BadRequestError(
+            "job.count", f'count {count} of group "{group_name}" is refused', "; ".join(map(str, problems))
+        )
+    return scaled
+
+
+def check_capabilities(job: Job, namespace: Namespace) -> None:
+    """Refuse a job with a driver or network mode that its namespace does not allow."""
+    drivers = {task.driver for group in job.task_groups for task in group.tasks}
+    modes = {network.mode for group in job.task_groups for network in group.networks}
+    for noun, keys, used in (
+        ("driver", ("EnabledTaskDrivers", "DisabledTaskDrivers"), drivers),
+        ("network mode", ("EnabledNetworkModes", "DisabledNetworkModes"), modes),
+    ):
+        enabled, disabled = (_names(namespace.capabilities, key) for key in keys)
+        refused = sorted(name for name in used if name in disabled or (enabled and name not in enabled))
+        if refused:
+            raise BadRequestError(
+                "job.not_in_namespace",
+                f'job "{job.id}" was not accepted: namespace "{namespace.name}" does not allow the {noun} '
+                f'"{refused[0]}"',
+                f"allowed: {', '.join(sorted(enabled))}" if enabled else f"not allowed: {', '.join(sorted(disabled))}",
+                "use another, or have an operator change the namespace's capabilities: rove namespace apply",
+                status=500,
+            )
+
+
+def _names(capabilities: Mapping[str, Any] | None, wanted: str) -> set[str]:
+    """One of a namespace's lists. Their keys are matched without regard to case, as in every body."""
+    found = next((value for key, value in (capabilities or {}).items() if key.lower() == wanted.lower()), None)
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
 
 
 def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None:
@@ -155,6 +202,18 @@ def check_dispatch(parent: Job, payload: bytes, meta: Mapping[str, str]) -> None
             "job.meta",
             f'job "{parent.id}" does not know these meta keys: {", ".join(unknown)}',
             f"it takes: {', '.join(sorted(allowed)) or 'none'}",
+        )
+    if any("\0" in key or "\0" in value for key, value in meta.items()):
+        raise BadRequestError(
+            "job.meta", "the job was not dispatched", "meta may not hold a NUL byte: it becomes environment variables"
+        )
+    size = sum(len(text.encode("utf-8", "replace")) for pair in meta.items() for text in pair)
+    if size > DISPATCH_META_MAX:
+        raise BadRequestError(
+            "job.meta",
+            f"the meta is too large: {size} bytes, and {DISPATCH_META_MAX} are allowed",
+            "it becomes environment variables, whose size is limited",
+            "put the data into the payload, or where the task can fetch it",
         )
     missing = sorted(set(rules.meta_required) - set(meta))
     if missing:
@@ -213,6 +272,7 @@ def _child(parent: Job, child_id: str) -> Job:
         status=JobStatus.PENDING,
         status_description="",
         stable=False,
+        stop=False,
         version=0,
         version_tag=None,
         create_index=0,
@@ -246,4 +306,4 @@ def version_to_revert_to(
             f'job "{current.id}" in namespace "{current.namespace}" at version {version} not found',
             fix=f"see the kept versions: rove job history {current.id}",
         )
-    return msgspec.structs.replace(target, stable=False, version_tag=None)
+    return msgspec.structs.replace(target, stable=False, stop=False, version_tag=None)

@@ -93,7 +93,10 @@ class Jobs:
         eval_priority: int = 0,
         trigger: Trigger = Trigger.JOB_REGISTER,
     ) -> JobRegistered:
-        """Store a job in canonical form, with an evaluation unless it is a parent of others."""
+        """Store a job in canonical form, with an evaluation unless it is a parent of others.
+
+        A job with `stop` set stays stopped, or is stopped.
+        """
         head = self._store.head()
         core.check_open(head.scheduler_configuration())
         current = head.job(job.namespace, job.id)
@@ -101,7 +104,7 @@ class Jobs:
             core.check_index(current, modify_index)
         self._check_places(head, job)
         job = core.keep_from(current, job, counts=preserve_counts, resources=preserve_resources)
-        job = msgspec.structs.replace(job, submit_time=unix_ns(self._clock.now()), stop=False)
+        job = msgspec.structs.replace(job, submit_time=unix_ns(self._clock.now()))
         evaluation = self._evaluation(job, trigger, eval_priority) if core.needs_evaluation(job) else None
         index = await self._store.commit(PutJob(job=job, submission=submission, evaluation=evaluation))
         warnings = core.oversubscription_warnings(job, head.scheduler_configuration())
@@ -177,11 +180,12 @@ class Jobs:
         result = await asyncio.get_running_loop().run_in_executor(self._executor, run)
         return JobPlan(job=planned, current=current, result=result, index=view.index)
 
-    async def why_not(self, job: Job, node: str) -> list[WhyNot]:
-        """What stands against each of the job's groups on a node (id, its beginning, or name), or on all of them.
+    async def why_not(self, planned: JobPlan, node: str) -> list[WhyNot]:
+        """What stands against one more copy of each group on a node (id, its beginning, or name), after a dry run.
 
         node: "all" for every node, the nearest miss first. Raises if there is no such node.
         """
+        job, plan = planned.job, planned.result.plan
         view = self._store.snapshot()
 
         def run() -> list[WhyNot]:
@@ -193,7 +197,7 @@ class Jobs:
                     reasons=tuple(obstacle.text for obstacle in verdict.obstacles),
                 )
                 for group in job.task_groups
-                for verdict in scheduler.explain(job, group.name, view, None if node == "all" else node)
+                for verdict in scheduler.explain(job, group.name, view, None if node == "all" else node, plan)
             ]
 
         found = await asyncio.get_running_loop().run_in_executor(self._executor, run)
@@ -394,7 +398,8 @@ class Jobs:
 
     @staticmethod
     def _check_places(snapshot: Snapshot, job: Job) -> None:
-        if snapshot.namespace(job.namespace) is None:
+        namespace = snapshot.namespace(job.namespace)
+        if namespace is None:
             raise BadRequestError(
                 "job.unknown_namespace",
                 f'job "{job.id}" names a nonexistent namespace, "{job.namespace}"',
@@ -410,6 +415,7 @@ class Jobs:
                 "create it, or name a known one",
                 status=500,
             )
+        core.check_capabilities(job, namespace)
 
 
 class WhatIf:

@@ -12,11 +12,14 @@ from typing import Protocol
 import msgspec
 
 from rove.errors import BadRequestError
+from rove.jobspec.cron import CronError
 from rove.jobspec.launch_times import next_launch
-from rove.structs.job import Job, JobStatus, PeriodicLaunch
+from rove.structs.job import Job, JobStatus, Periodic, PeriodicLaunch
 
 CLOCK_STEP_S = 60.0
 """A last launch further ahead than this was made under a wrong clock."""
+RECENT_S = 120
+"""Launches by the clock that are further back than this are over, or are made up for under another second."""
 UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
 
 
@@ -88,8 +91,9 @@ def child_id(job: Job, launch_s: int) -> str:
 
 
 def forced_launch(job: Job, view: View, now: float) -> int:
-    """The time a launch by hand counts for: now, or the first second that has no child yet.
+    """The second that a launch by hand is named after: now, or the newest before that is free.
 
+    Never one to come, and none at which the job is launched by the clock: that launch would be passed over.
     Raises `BadRequestError` for jobs that are not launched by the clock.
     """
     if job.periodic is None:
@@ -108,7 +112,16 @@ def forced_launch(job: Job, view: View, now: float) -> int:
             "register it again, with periodic > enabled set to true",
             status=500,
         )
-    launch_s = int(now)
-    while view.job(job.namespace, child_id(job, launch_s)) is not None:
-        launch_s += 1
+    launch_s = newest = int(now)
+    while view.job(job.namespace, child_id(job, launch_s)) is not None or (
+        newest - launch_s < RECENT_S and _is_launch_time(job.periodic, launch_s)
+    ):
+        launch_s -= 1
     return launch_s
+
+
+def _is_launch_time(periodic: Periodic, second: int) -> bool:
+    try:
+        return next_launch(periodic, second - 1) == second
+    except (CronError, LookupError):
+        return False

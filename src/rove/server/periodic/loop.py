@@ -81,7 +81,8 @@ class Periodics:
                 "job.unknown", "job not found", f'there is no job "{job_id}" in namespace "{namespace}"'
             )
         launch_s = core.forced_launch(job, head, self._clock.now())
-        launch, evaluation = self._launch(job, launch_s)
+        # Not remembered as the job's last launch: that tells which launches by the clock are still to come.
+        launch, evaluation = self._child(job, launch_s)
         index = await self._store.commit(launch)
         return JobRegistered(
             eval_id=evaluation.id if evaluation else "",
@@ -182,21 +183,21 @@ class Periodics:
         except (CronError, LookupError) as error:
             log.error('job "%s" is not launched: %s', job.id, error)
             return []
+        remembered = PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=verdict.launch_s)
         if verdict.is_launched:
             log.debug('job "%s" is launched: %s', job.id, verdict.reason)
-            return [self._launch(job, verdict.launch_s)[0]]
+            return [Batch(parts=(self._child(job, verdict.launch_s)[0], remembered))]
         log.info('job "%s" is not launched for %d: %s', job.id, verdict.launch_s, verdict.reason)
         # Remembered as well, so that a restart does not take it for missed.
-        return [PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=verdict.launch_s)]
+        return [remembered]
 
-    def _launch(self, job: Job, launch_s: int) -> tuple[Batch, Evaluation | None]:
+    def _child(self, job: Job, launch_s: int) -> tuple[PutJob, Evaluation | None]:
         now = self._clock.now()
         child = msgspec.structs.replace(jobs.launched(job, launch_s), submit_time=unix_ns(now))
         evaluation = None
         if jobs.needs_evaluation(child):
             evaluation = evaluation_of(child, Trigger.PERIODIC_JOB, evaluation_id=self._ids.uuid(), now=now)
-        launch = PutPeriodicLaunch(namespace=job.namespace, job_id=job.id, launch_s=launch_s)
-        return Batch(parts=(PutJob(job=child, evaluation=evaluation), launch)), evaluation
+        return PutJob(job=child, evaluation=evaluation), evaluation
 
     async def _pause(self) -> None:
         """Until the next time, the next change, or the next look at the clock."""

@@ -15,6 +15,8 @@ from rove.structs.job import (
     JobSummary,
     JobType,
     PeriodicLaunch,
+    ScalingPolicy,
+    TaskGroup,
     TaskGroupSummary,
 )
 
@@ -30,6 +32,8 @@ from .transactions import (
 )
 
 VERSIONS_KEPT = 6
+POLICIES = ("scaling.policies",)
+"""What is waited for by those who read the scaling policies of all jobs."""
 SCALING_EVENTS_KEPT = 20
 NO_COUNTS = TaskGroupSummary()
 replace = msgspec.structs.replace
@@ -96,6 +100,9 @@ def put_job(draft: Draft, transaction: PutJob) -> Job:
         job_modify_index=draft.index, status=status, status_description="", stable=False, version_tag=None,
         submit_time=asked.submit_time or draft.now,
     )  # fmt: skip
+    job = _with_policy_indexes(draft, current, job)
+    if _policies(current) != _policies(job):
+        draft.mark(POLICIES)
     _put_version(draft, job)
     if transaction.submission is not None:
         _put_submission(draft, job, transaction.submission)
@@ -103,6 +110,39 @@ def put_job(draft: Draft, transaction: PutJob) -> Job:
         _unlink_parent(draft, current)
     _link_parent(draft, job)
     return job
+
+
+def _policies(job: Job | None) -> list[tuple[str, ScalingPolicy]]:
+    """The scaling policies that autoscalers are told of, by group: those of jobs that are not stopped."""
+    if job is None or job.stop:
+        return []
+    return [(group.name, group.scaling) for group in job.task_groups if group.scaling is not None]
+
+
+def _with_policy_indexes(draft: Draft, current: Job | None, job: Job) -> Job:
+    """The job with the indexes of its scaling policies. They stand still while the policy does, whatever else of
+    the job changes: an autoscaler waits for them, and its own scaling may not wake it."""
+    if all(group.scaling is None for group in job.task_groups):
+        return job
+    groups = []
+    for group in job.task_groups:
+        earlier = None if current is None else current.group(group.name)
+        if group.scaling is not None:
+            group = replace(group, scaling=_indexed_policy(draft, current, earlier, group.scaling))
+        groups.append(group)
+    return replace(job, task_groups=tuple(groups))
+
+
+def _indexed_policy(
+    draft: Draft, current: Job | None, earlier: TaskGroup | None, policy: ScalingPolicy
+) -> ScalingPolicy:
+    old = None if earlier is None else earlier.scaling
+    if current is None or old is None:
+        return replace(policy, create_index=draft.index, modify_index=draft.index)
+    # stored before policies had indexes of their own: the job's were shown
+    created, modified = old.create_index or current.create_index, old.modify_index or current.job_modify_index
+    kept = replace(policy, create_index=old.create_index, modify_index=old.modify_index)
+    return replace(policy, create_index=created, modify_index=modified if kept == old else draft.index)
 
 
 def _put_version(draft: Draft, job: Job) -> None:
@@ -216,6 +256,8 @@ def purge_job(draft: Draft, key: JobKey) -> None:
     job: Job | None = draft.jobs.pop(key)
     if job is None:
         return
+    if _policies(job):
+        draft.mark(POLICIES)
     draft.gone_jobs.append(job)
     draft.heads.discard(key)
     draft.delete_row("jobs", rows.key(job.create_index, *key))

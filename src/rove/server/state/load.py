@@ -21,7 +21,18 @@ from .tables import Column, Tables
 
 replace = msgspec.structs.replace
 
-TABLE_MARKS = ("jobs", "allocs", "evals", "nodes", "deployments", "scheduler", "node_pools", "namespaces", "services")
+TABLE_MARKS = (
+    "jobs",
+    "allocs",
+    "evals",
+    "nodes",
+    "deployments",
+    "scheduler",
+    "node_pools",
+    "namespaces",
+    "services",
+    "scaling.policies",
+)
 
 
 def load(revision: int, loaded: Iterable[Change]) -> tuple[Tables, list[Damage]]:
@@ -66,7 +77,8 @@ def _decode(loaded: Iterable[Change], damage: list[Damage]) -> dict[str, list[tu
             continue
         try:
             nouns[row.table].append((row.key, decoder.decode(row.value)))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
+            # A row that is nested too deeply to be read is one row less, not a server that never starts again.
             damage.append(Damage(f"table {row.table}, row {row.key.hex()}", f"not understood: {error}"))
     return nouns
 

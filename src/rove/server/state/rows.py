@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rove.engine import Change
+from rove.errors import BadRequestError
 from rove.structs.deployment import Deployment
 from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, JobScalingEvents, JobSubmission, PeriodicLaunch
@@ -51,8 +52,14 @@ def spec_key(namespace: str, job_id: str, create_index: int, version: int) -> by
 
 
 def encode(rows: dict[tuple[str, bytes], msgspec.Struct | None]) -> list[Change]:
-    """Rows as engine changes."""
-    return [
-        Change(table, row_key, None if value is None else ENCODER.encode(value))
-        for (table, row_key), value in rows.items()
-    ]
+    """Rows as engine changes. Raises `BadRequestError` for values that no row can hold."""
+    try:
+        return [
+            Change(table, row_key, None if value is None else ENCODER.encode(value))
+            for (table, row_key), value in rows.items()
+        ]
+    except (RecursionError, OverflowError) as error:
+        raise BadRequestError(
+            "state.value", "nothing was stored", f"a value cannot be stored: {error}",
+            "send numbers of 64 bits, and values that are not nested as deeply",
+        ) from None  # fmt: skip

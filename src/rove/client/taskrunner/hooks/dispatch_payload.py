@@ -6,6 +6,8 @@ import asyncio
 import os
 from pathlib import Path, PurePosixPath
 
+from rove.jobspec.rules import is_unfit_below
+
 from .base import HookContext, HookError
 
 
@@ -14,9 +16,9 @@ async def write_payload(context: HookContext) -> None:
     wanted = context.task.dispatch_payload
     if wanted is None or not wanted.file or not context.job.dispatched:
         return
+    if is_unfit_below(wanted.file):
+        raise HookError(f'dispatch_payload file "{wanted.file}" is no path below the task\'s local/ directory')
     target = PurePosixPath(wanted.file)
-    if target.is_absolute() or ".." in target.parts or "\0" in wanted.file:
-        raise HookError(f'dispatch_payload file "{wanted.file}" leaves the task\'s local/ directory')
     try:
         await asyncio.to_thread(_write, context.task_dir / "local", target, context.job.payload or b"")
     except OSError as error:

@@ -26,6 +26,7 @@ from .rules import (
     at_least,
     bad_character,
     constraint_problems,
+    nul_problems,
     repeated,
     spread_problems,
     word,
@@ -58,6 +59,17 @@ def validate(job: Job, *, drivers: Collection[str] | None = None) -> list[Proble
     drivers: names of the drivers that exist, for the check of `driver`; None for those Rove knows.
     """
     return [Problem(clean(each.path), clean(each.text)) for each in _problems(job, drivers)]
+
+
+def count_problems(job: Job) -> list[Problem]:
+    """What is wrong with how many copies a canonical job asks for: the part of `validate` that scaling can break."""
+    found: Problems = []
+    _total(job, found)
+    for group in job.task_groups:
+        path = f'group "{group.name}"'
+        _count(job, group, path, found)
+        _scaling(job, group, join(path, "scaling"), found)
+    return [Problem(clean(each.path), clean(each.text)) for each in found]
 
 
 def _problems(job: Job, drivers: Collection[str] | None) -> Problems:
@@ -104,15 +116,20 @@ def _shape(job: Job, found: Problems) -> None:
     if not job.task_groups:
         found.append(Problem("", "a job needs at least one group with a task"))
     repeated((group.name for group in job.task_groups), "", "group", found)
-    total = sum(max(0, group.count) for group in job.task_groups)
-    if total > COUNT_MAX and all(group.count <= COUNT_MAX for group in job.task_groups):
-        found.append(Problem("", f"the counts of all groups add up to {total}; {COUNT_MAX} is the limit"))
+    _total(job, found)
     if job.payload is not None and len(job.payload) > PAYLOAD_MAX:
         found.append(Problem("", f"the payload has {len(job.payload)} bytes; {PAYLOAD_MAX} is the limit"))
     if sum(len(key) + len(value) for key, value in job.meta.items()) > META_MAX:
         found.append(Problem("meta", f"meta is larger than {META_MAX} bytes"))
+    nul_problems(job.meta, "meta", "meta", found)
     if job.ui is not None and len(job.ui.description) > UI_TEXT_MAX:
         found.append(Problem("ui > description", f"a description has at most {UI_TEXT_MAX} characters"))
+
+
+def _total(job: Job, found: Problems) -> None:
+    total = sum(max(0, group.count) for group in job.task_groups)
+    if total > COUNT_MAX and all(group.count <= COUNT_MAX for group in job.task_groups):
+        found.append(Problem("", f"the counts of all groups add up to {total}; {COUNT_MAX} is the limit"))
 
 
 def _conditions(job: Job, found: Problems) -> None:
@@ -194,6 +211,7 @@ def _group(job: Job, group: TaskGroup, path: str, found: Problems) -> None:
     elif bad_character(group.name):
         found.append(Problem(path, f"a name may not hold {bad_character(group.name)}"))
     _count(job, group, path, found)
+    nul_problems(group.meta, "meta", join(path, "meta"), found)
     _members(group, path, found)
     constraint_problems(group.constraints, path, found)
     if job.type is JobType.SYSTEM:
@@ -370,6 +388,7 @@ def _scaling(job: Job, group: TaskGroup, path: str, found: Problems) -> None:
         return
     if job.type is JobType.SYSTEM:
         found.append(Problem(path, "a system job runs on every node and cannot be scaled"))
+    word(policy.type, ("horizontal",), join(path, "type"), found)
     at_least(policy.min, 0, join(path, "min"), "min cannot be negative", found)
     if policy.max < policy.min:
         found.append(Problem(join(path, "max"), f"max ({policy.max}) is below min ({policy.min})"))
