@@ -144,7 +144,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     heartbeat_grace_s: Seconds = 10.0
     min_heartbeat_ttl_s: Seconds = 3.0
     max_heartbeats_per_second: float = 50.0
-    failover_heartbeat_ttl_s: Seconds = 300.0
+    failover_heartbeat_ttl_s: Seconds = 20.0
     rejoin_after_leave: bool = False
     retry_join: tuple[str, ...] = ()
     start_join: tuple[str, ...] = ()

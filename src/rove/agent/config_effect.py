@@ -14,8 +14,8 @@ WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
     "server": (
         "authoritative_region", "job_gc_interval_s", "acl_token_gc_threshold_s", "root_key_gc_interval_s",
         "root_key_gc_threshold_s", "root_key_rotation_threshold_s", "max_heartbeats_per_second",
-        "failover_heartbeat_ttl_s", "rejoin_after_leave", "retry_interval_s", "retry_max", "plan_rejection_tracker",
-        "enable_event_broker", "event_buffer_size", "search", "job_max_count", "job_max_source_size_bytes",
+        "rejoin_after_leave", "retry_interval_s", "retry_max", "plan_rejection_tracker", "enable_event_broker",
+        "event_buffer_size", "search", "job_max_count", "job_max_source_size_bytes",
         "job_tracked_versions", "oidc_issuer", "deploy_query_rate_limit",
     ),
     "client": (

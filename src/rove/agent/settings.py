@@ -108,7 +108,11 @@ def server_settings(config: AgentConfig, name: str) -> ServerSettings:
         datacenter=config.datacenter,
         rpc_address=config.advertised_rpc(),
         workers=server.num_schedulers,
-        heartbeat=HeartbeatPolicy(ttl_s=server.min_heartbeat_ttl_s, closed_grace_s=server.heartbeat_grace_s),
+        heartbeat=HeartbeatPolicy(
+            ttl_s=server.min_heartbeat_ttl_s,
+            closed_grace_s=server.heartbeat_grace_s,
+            takeover_grace_s=server.failover_heartbeat_ttl_s,
+        ),
         thresholds=Thresholds(
             evaluation_s=server.eval_gc_threshold_s,
             batch_evaluation_s=server.batch_eval_gc_threshold_s,

@@ -24,7 +24,7 @@ AWAY_TEXT = {
     NodeStatus.DOWN: "node is down: no sign of life from its agent",
     NodeStatus.DISCONNECTED: "node is disconnected: no sign of life, but jobs wait for it to come back",
 }
-TAKEOVER_GRACE_S = 10.0
+TAKEOVER_GRACE_S = 20.0
 """How long known nodes may take to show up after a server started or became leader."""
 
 
@@ -96,7 +96,7 @@ def jobs_to_look_at(
 ) -> dict[Trigger, dict[tuple[str, str], Allocation]]:
     """Jobs to evaluate for what nodes report, by trigger: one allocation of each.
 
-    A copy failed, or one whose node was silent is heard of again.
+    A copy failed, or one whose node was silent is heard of again, or of it that it was stopped meanwhile.
     """
     failed: dict[tuple[str, str], Allocation] = {}
     back: dict[tuple[str, str], Allocation] = {}
@@ -104,9 +104,17 @@ def jobs_to_look_at(
         newly_failed = update.client_status is AllocStatus.FAILED and not stored.is_client_terminal
         if newly_failed and not stored.is_server_terminal:
             failed.setdefault(stored.job_key, stored)
+        elif update.client_status is AllocStatus.COMPLETE and ended_by_itself(stored):
+            back.setdefault(stored.job_key, stored)
         elif stored.client_status is AllocStatus.UNKNOWN and update.client_status is not AllocStatus.UNKNOWN:
             back.setdefault(stored.job_key, stored)
     return {Trigger.ALLOC_FAILURE: failed, Trigger.RECONNECT: {k: v for k, v in back.items() if k not in failed}}
+
+
+def ended_by_itself(alloc: Allocation) -> bool:
+    """True if the node stops this allocation when it hears nothing of the server (`stop_on_client_after`)."""
+    rules = disconnect_of(alloc)
+    return rules is not None and bool(rules.stop_on_client_after) and not alloc.is_terminal
 
 
 def return_deadline(allocations: Iterable[Allocation], now: float) -> float | None:

@@ -42,7 +42,7 @@ from rove.structs.messages import (
     ServiceLookup,
     ServicesUpdate,
 )
-from rove.structs.node import NodeEvent, NodeStatus, computed_class
+from rove.structs.node import Node, NodeEvent, NodeStatus, computed_class
 
 from . import core, services
 from .pace import Pace
@@ -57,6 +57,9 @@ a second, as each costs the server more than what it carries, and what changes w
 REPORT_COMMITS_AT_ONCE = 4
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
+ENDED = frozenset({AllocStatus.FAILED, AllocStatus.COMPLETE})
+KNOCK_GRACE_S = 20.0
+"""A node whose registration could not be stored is alive; longer than agents wait before they try again."""
 NODES_PER_TTL_SECOND = 2000
 """A bigger fleet sends heartbeats less often."""
 
@@ -269,10 +272,16 @@ class Nodes:
             )
         evaluations: tuple[Evaluation, ...] = ()
         now = self._clock.now()
-        if known is None or known.status is not NodeStatus.READY or known.computed_class != computed_class(node):
+        if known is None or known.status is not NodeStatus.READY or _looks_different(known, node):
             evaluations = self.evaluations_for([node.id], Trigger.NODE_UPDATE)
         ready = msgspec.structs.replace(node, status=NodeStatus.READY, status_updated_at=int(now))
-        index = await self._store.commit(Batch(parts=(PutNode(node=ready), PutEvaluations(evaluations=evaluations))))
+        try:
+            registration = Batch(parts=(PutNode(node=ready), PutEvaluations(evaluations=evaluations)))
+            index = await self._store.commit(registration)
+        except OSError:
+            if node.id in self._deadlines and known is not None and known.status is NodeStatus.READY:
+                self._deadlines.extend(node.id, self._clock.monotonic() + KNOCK_GRACE_S)
+            raise
         self._connect(session, node.id, frozenset(request.alloc_ids))
         return RegisterReply(heartbeat_ttl_s=self.ttl_s, index=index, servers=self._servers(), region=self._region)
 
@@ -375,7 +384,7 @@ class Nodes:
             (update, allocation)
             for node_id, updates in batch
             for update in updates
-            if (update.client_status is AllocStatus.FAILED or head.client_status(update.id) is AllocStatus.UNKNOWN)
+            if (update.client_status in ENDED or head.client_status(update.id) is AllocStatus.UNKNOWN)
             and (allocation := head.alloc(update.id)) is not None
             and allocation.node_id == node_id
         ]
@@ -482,6 +491,11 @@ class Nodes:
             node_id=node_id,
             deployment_id=deployment_id,
         )
+
+
+def _looks_different(known: Node, node: Node) -> bool:
+    """True if jobs may see the node with other eyes: its class, or what only it has."""
+    return known.computed_class != computed_class(node) or (known.meta, known.name) != (node.meta, node.name)
 
 
 def _link_of(session: Session) -> _Link:
