@@ -6,12 +6,12 @@ from msgspec.structs import replace
 
 from rove.client.settings import ClientSettings
 from rove.server.nodes.core import TAKEOVER_GRACE_S, jobs_to_look_at
-from rove.structs.alloc import AllocStatus, AllocUpdate
+from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
 from rove.structs.base import SECOND
 from rove.structs.evaluation import Trigger
 from rove.structs.job import DisconnectStrategy
-from rove.testing.builders import a_constraint, a_job, a_node, an_alloc
-from rove.testing.cluster import Cluster
+from rove.testing.builders import a_constraint, a_job, an_alloc
+from rove.testing.cluster import Cluster, Script
 from rove.testing.virtual_time import virtually
 
 
@@ -41,3 +41,17 @@ async def test_meta_that_only_one_node_has_brings_a_system_job_to_it_and_away_ag
             await node.hang_up()
             await node.connect()
             await cluster.until(lambda wanted=running: len(cluster.allocs(running=True)) == wanted, f"{running} run")
+
+
+@virtually
+async def test_a_report_that_a_node_stopped_a_copy_itself_brings_another() -> None:
+    async with Cluster(nodes=2) as cluster:
+        first: list[str] = []
+
+        def once(alloc: Allocation) -> Script:
+            first.append(alloc.id)
+            return Script(completes_after=5.0 if alloc.id == first[0] else None)
+
+        cluster.behave(once)
+        await cluster.register(a_job(disconnect=DisconnectStrategy(stop_on_client_after=4 * SECOND)))
+        await cluster.until(lambda: [a.id for a in cluster.allocs(running=True) if a.id != first[0]], "another runs")

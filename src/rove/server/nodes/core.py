@@ -11,6 +11,7 @@ from rove.server.scheduler.taint import disconnect_of, last_client_status
 from rove.structs.alloc import Allocation, AllocStatus, AllocUpdate
 from rove.structs.base import SECOND
 from rove.structs.evaluation import Trigger
+from rove.structs.job import TaskGroup
 from rove.structs.messages import AllocsChanged, job_ref
 from rove.structs.node import NodeStatus
 
@@ -104,17 +105,18 @@ def jobs_to_look_at(
         newly_failed = update.client_status is AllocStatus.FAILED and not stored.is_client_terminal
         if newly_failed and not stored.is_server_terminal:
             failed.setdefault(stored.job_key, stored)
-        elif update.client_status is AllocStatus.COMPLETE and ended_by_itself(stored):
-            back.setdefault(stored.job_key, stored)
+        elif update.client_status is AllocStatus.COMPLETE and not stored.is_terminal:
+            group = stored.job.group(stored.task_group) if stored.job else None
+            if group is not None and stops_by_itself(group):
+                back.setdefault(stored.job_key, stored)
         elif stored.client_status is AllocStatus.UNKNOWN and update.client_status is not AllocStatus.UNKNOWN:
             back.setdefault(stored.job_key, stored)
     return {Trigger.ALLOC_FAILURE: failed, Trigger.RECONNECT: {k: v for k, v in back.items() if k not in failed}}
 
 
-def ended_by_itself(alloc: Allocation) -> bool:
-    """True if the node stops this allocation when it hears nothing of the server (`stop_on_client_after`)."""
-    rules = disconnect_of(alloc)
-    return rules is not None and bool(rules.stop_on_client_after) and not alloc.is_terminal
+def stops_by_itself(group: TaskGroup) -> bool:
+    """True if nodes stop copies of the group when they hear nothing of the server (`stop_on_client_after`)."""
+    return group.disconnect is not None and bool(group.disconnect.stop_on_client_after)
 
 
 def return_deadline(allocations: Iterable[Allocation], now: float) -> float | None:

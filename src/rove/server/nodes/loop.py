@@ -57,7 +57,6 @@ a second, as each costs the server more than what it carries, and what changes w
 REPORT_COMMITS_AT_ONCE = 4
 REPORTS_PER_COMMIT = 500
 """More would hold the event loop too long at once."""
-ENDED = frozenset({AllocStatus.FAILED, AllocStatus.COMPLETE})
 KNOCK_GRACE_S = 20.0
 """A node whose registration could not be stored is alive; longer than agents wait before they try again."""
 NODES_PER_TTL_SECOND = 2000
@@ -384,7 +383,7 @@ class Nodes:
             (update, allocation)
             for node_id, updates in batch
             for update in updates
-            if (update.client_status in ENDED or head.client_status(update.id) is AllocStatus.UNKNOWN)
+            if self._matters(head, update)
             and (allocation := head.alloc(update.id)) is not None
             and allocation.node_id == node_id
         ]
@@ -396,6 +395,16 @@ class Nodes:
         )
         parts = [UpdateAllocs(updates=tuple(updates), node_id=node_id) for node_id, updates in batch]
         return await self._store.commit(Batch(parts=(*parts, PutEvaluations(evaluations=evaluations))))
+
+    @staticmethod
+    def _matters(head: Snapshot, update: AllocUpdate) -> bool:
+        """True if a report may make its job be looked at. Most do not, so this is quick."""
+        if update.client_status is AllocStatus.FAILED or head.client_status(update.id) is AllocStatus.UNKNOWN:
+            return True
+        if update.client_status is not AllocStatus.COMPLETE:
+            return False
+        group = head.group_of(update.id)
+        return group is not None and core.stops_by_itself(group)
 
     # -- loss
 

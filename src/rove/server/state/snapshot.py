@@ -21,13 +21,14 @@ from rove.structs.job import (
     JobSubmission,
     JobSummary,
     PeriodicLaunch,
+    TaskGroup,
 )
 from rove.structs.node import Namespace, Node, NodePool, SchedulerConfiguration
 from rove.structs.service import ServiceRegistration
 
 from .blocks import Block, id_bytes, split
 from .copies import Scores, copy_of, shared_of
-from .counting import deployment_at
+from .counting import base_spec, deployment_at, spec_at
 from .fleet import FleetView
 from .jobs import summary_of
 from .postings import EMPTY
@@ -190,6 +191,15 @@ class Snapshot:
         """An allocation by its full id."""
         found = self._find(alloc_id)
         return None if found is None else self._make(*found)
+
+    def group_of(self, alloc_id: str) -> TaskGroup | None:
+        """The group that an allocation is a copy of, in the version it runs; None if it is unknown. Makes no struct."""
+        found = self._find(alloc_id)
+        if found is None:
+            return None
+        block, change = found[0], self._tables.change_at(*found)
+        job = self._tables.specs.get(base_spec(block) if change is None else spec_at(block, change))
+        return None if job is None else job.group(block.placement.group)
 
     def client_status(self, alloc_id: str) -> AllocStatus | None:
         """What its node last said of an allocation; None if it is unknown. Makes no struct."""
