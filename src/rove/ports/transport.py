@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import IntEnum
@@ -18,6 +19,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from rove.errors import NotFoundError, RoveError, UnavailableError, invariant
+
+log = logging.getLogger(__name__)
 
 WINDOW = 256 * 1024
 MAX_FRAME = 64 * 1024 * 1024
@@ -144,7 +147,7 @@ class Handler(Protocol):
     """Answers the other side's requests and streams."""
 
     async def handle(self, session: Session, kind: str, body: bytes) -> bytes:
-        """Answer a request. A `RoveError` raised here is raised at the caller."""
+        """Answer a request. A `RoveError` raised here is raised at the caller, anything else as an internal failure."""
         ...
 
     async def handle_stream(self, session: Session, kind: str, body: bytes, stream: Stream) -> None:
@@ -272,11 +275,8 @@ class Session:
         try:
             body = await self._handler.handle(self, frame.kind, frame.body)
             reply = Frame(FrameType.REPLY, frame.id, body=body)
-        except RoveError as error:
-            reply = Frame(FrameType.ERROR, frame.id, body=msgspec.msgpack.encode(_failure(error)))
-        except msgspec.MsgspecError as error:
-            bad = RoveError("message.malformed", f"{frame.kind}: the message was not understood", str(error))
-            reply = Frame(FrameType.ERROR, frame.id, body=msgspec.msgpack.encode(_failure(bad)))
+        except Exception as error:  # also our own bugs: whoever asked must not wait for nothing
+            reply = Frame(FrameType.ERROR, frame.id, body=msgspec.msgpack.encode(_failure(_told(error, frame.kind))))
         with contextlib.suppress(ConnectionError):
             await self._send(reply)
 
@@ -284,10 +284,9 @@ class Session:
         error: RoveError | None = None
         try:
             await self._handler.handle_stream(self, frame.kind, frame.body, stream)
-        except RoveError as failure:
-            error = failure
-        except ConnectionError:
-            pass  # the reader has gone
+        except Exception as failure:  # also our own bugs: a stream that broke off must not look whole
+            if not (isinstance(failure, ConnectionError) and stream._remote_closed):  # else the reader has gone
+                error = _told(failure, frame.kind)
         finally:
             await stream.close(error)
 
@@ -295,6 +294,27 @@ class Session:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _told(error: Exception, kind: str) -> RoveError:
+    """What the other side is told of a handler's failure. What only we can mend goes into the log."""
+    match error:
+        case RoveError():
+            return error
+        case msgspec.MsgspecError():
+            return RoveError("message.malformed", f"{kind}: the message was not understood", str(error))
+        case TimeoutError() | ConnectionError():
+            log.warning("%s failed: %s", kind, str(error) or type(error).__name__)
+            return UnavailableError("connection.failed", f"{kind} failed", "something that it needs did not answer")
+        case OSError():
+            log.error("%s failed: %s", kind, error)
+            why = error.strerror or type(error).__name__
+            fix = "make room on the disk of the agent that was asked, or look at its log"
+            return UnavailableError("state.not_stored", f"{kind}: nothing was stored", why, fix)
+        case _:
+            log.error("%s failed", kind, exc_info=error)
+            why = "a bug of ours, whose details are in the log of the agent that was asked"
+            return RoveError("internal", f"{kind} failed", why)
 
 
 def _failure(error: RoveError) -> Failure:

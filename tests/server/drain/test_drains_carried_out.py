@@ -274,3 +274,17 @@ async def test_unknown_nodes_and_senseless_deadlines_are_refused() -> None:
         with pytest.raises(BadRequestError):
             await cluster.server.drain_node("node-0", DrainSpec(deadline=10**20))
         assert is_drained(cluster, "node-0")
+
+
+@virtually
+async def test_a_store_that_refuses_for_a_while_does_not_end_a_drain() -> None:
+    async with Cluster(3) as cluster:
+        await crowd(cluster, count=4, migrate=MigrateStrategy(max_parallel=4))
+        await cluster.server.drain_node("node-0", DrainSpec(deadline=30 * SECOND))
+        cluster.engine.fail_with = OSError(28, "database or disk is full")
+        await cluster.settle(120)
+        assert not is_drained(cluster, "node-0")
+        cluster.engine.fail_with = None
+        await cluster.until(lambda: is_drained(cluster, "node-0"), within_s=60)
+        await cluster.until(lambda: len(cluster.allocs(running=True)) == 4, within_s=60)
+        assert on(cluster, "node-0") == 0

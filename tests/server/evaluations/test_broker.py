@@ -71,6 +71,17 @@ def test_a_returned_evaluation_comes_again_later_and_not_for_ever() -> None:
     assert len(broker) == 0
 
 
+def test_a_postponed_evaluation_comes_again_later_however_often() -> None:
+    broker = Broker()
+    broker.enqueue(an_evaluation("unlucky"), 0)
+    now = 0.0
+    for _ in range(DELIVERIES_MAX * 3):
+        broker.postpone(broker.dequeue(now), now)
+        assert broker.dequeue(now) is None
+        now = broker.next_due()
+    assert broker.nack(broker.dequeue(now), now), "postponing was counted"
+
+
 def test_an_old_token_changes_nothing() -> None:
     broker = Broker()
     broker.enqueue(an_evaluation("x"), 0)

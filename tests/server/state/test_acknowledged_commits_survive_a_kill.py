@@ -6,12 +6,15 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rove.engine.memory import MemoryEngine
 from rove.engine.sqlite import SqliteEngine
+from rove.errors import BadRequestError
 from rove.ports.real import RealClock, RealIds
-from rove.server.state import PutJob, Store
+from rove.server.state import PutDocument, PutJob, Store
 from rove.testing.nouns import a_job
 
 WRITER = """
@@ -76,6 +79,37 @@ async def test_every_acknowledged_transaction_is_whole_after_kill_9(tmp_path: Pa
     assert store.index == len(stored) + 3, "a revision is missing or was used twice"
     await store.close()
     await engine.close()
+
+
+async def test_a_row_nested_too_deeply_to_be_read_is_named_and_the_rest_is_served() -> None:
+    engine = MemoryEngine()
+    store = Store(engine, RealClock(), RealIds())
+    await store.open((await engine.campaign("writer")).token)
+    await store.commit(PutJob(job=a_job("web")))
+    await store.close()
+    deep = b"\x82\xa4Name\xa4deep\xacCapabilities\x81\xa1x" + b"\x91" * 5000 + b"\xc0"
+    engine.rows["namespaces", b"deep"] = deep
+    store = Store(engine, RealClock(), RealIds())
+    await store.open((await engine.campaign("reader")).token)
+    (damage,) = store.damage
+    assert damage.where == f"table namespaces, row {b'deep'.hex()}"
+    assert store.snapshot().job("default", "web") is not None
+    assert await store.commit(PutJob(job=a_job("again"))) > 0
+    await store.close()
+
+
+@pytest.mark.parametrize("levels", [5000, 0])
+async def test_what_cannot_be_a_row_is_refused_and_stores_nothing(levels: int) -> None:
+    engine = MemoryEngine()
+    store = Store(engine, RealClock(), RealIds())
+    await store.open((await engine.campaign("writer")).token)
+    value: Any = 2**64
+    for _ in range(levels):
+        value = [value]
+    with pytest.raises(BadRequestError, match="nothing was stored"):
+        await store.commit(PutDocument(table="t", key="k", value=value))
+    assert (store.index, store.head().index) == (0, 0)
+    await store.close()
 
 
 async def test_a_damaged_job_is_named_and_the_others_are_served(tmp_path: Path) -> None:

@@ -325,6 +325,17 @@ async def test_queued_copies_come_from_the_newest_evaluation(store: Store) -> No
     assert counts(store) == {"starting": 2}
 
 
+async def test_the_end_of_an_evaluation_that_waited_leaves_the_queued_copies_as_they_are(store: Store) -> None:
+    await run_job(store)
+    waiting = an_evaluation("e2", status=EvalStatus.BLOCKED, queued_allocations={"api": 3})
+    await store.commit(PutEvaluations(evaluations=(waiting,)))
+    assert counts(store) == {"starting": 2, "queued": 3}
+    done = an_evaluation("e3", status=EvalStatus.COMPLETE, queued_allocations={"api": 0})
+    cancelled = replace(waiting, status=EvalStatus.CANCELED)
+    await store.commit(PutEvaluations(evaluations=(done, cancelled)))
+    assert counts(store) == {"starting": 2}
+
+
 async def test_a_parent_counts_its_children_by_status(store: Store) -> None:
     await store.commit(PutJob(job=a_job("web", parameterized_job=ParameterizedJob())))
     children = [a_job(f"web/dispatch-{n}", parent_id="web", dispatched=True) for n in range(3)]

@@ -37,7 +37,10 @@ class Collection:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def collect(self, thresholds: core.Thresholds) -> core.Rubbish:
-        """Forget what is older than the thresholds; tells nodes to remove the directories. Returns what went."""
+        """Forget what is older than the thresholds; tells nodes to remove the directories. Returns what was found.
+
+        What came back to life while it was looked for is left alone.
+        """
         view, now = self._store.snapshot(), self._clock.now()
         found = await asyncio.to_thread(core.rubbish, view, now, thresholds)
         if not found.is_empty:
@@ -48,9 +51,11 @@ class Collection:
                     jobs=found.jobs,
                     deployment_ids=found.deployment_ids,
                     node_ids=found.node_ids,
+                    decided_at=view.index,
                 )
             )
-            self._nodes.forget(found.allocations)
+            left = self._store.snapshot()
+            self._nodes.forget(each for each in found.allocations if left.client_status(each.id) is None)
         return found
 
     async def _run(self) -> None:

@@ -17,6 +17,8 @@ from rove.structs.evaluation import Evaluation, Trigger
 DELIVERIES_MAX = 3
 NACK_FIRST_DELAY_S = 1.0
 NACK_DELAY_STEP_S = 20.0
+POSTPONED_S = 5.0
+"""Pause of an evaluation whose outcome the store did not take."""
 
 JobKey = tuple[str, str]
 
@@ -130,6 +132,15 @@ class Broker:
         delay = NACK_FIRST_DELAY_S if count == 1 else (count - 1) * NACK_DELAY_STEP_S
         self._delay(evaluation.id, now + delay)
         return True
+
+    def postpone(self, delivery: Delivery, now: float) -> None:
+        """Give an evaluation back through no fault of its own: it comes again, and this delivery does not count."""
+        evaluation_id = delivery.evaluation.id
+        if self._in_flight.get(evaluation_id) != delivery.token:
+            return
+        del self._in_flight[evaluation_id]
+        self._deliveries[evaluation_id] -= 1
+        self._delay(evaluation_id, now + POSTPONED_S)
 
     def remove(self, evaluation_ids: Iterable[str]) -> None:
         """Forget evaluations that were cancelled or deleted elsewhere; those in flight finish by themselves."""
@@ -271,9 +282,9 @@ class Blocked:
             del self._by_job[evaluation.job_key]
         return woken
 
-    def forget_job(self, key: JobKey) -> Evaluation | None:
-        """The job was placed, stopped or is gone: its blocked evaluation, to be cancelled."""
-        return self._by_job.pop(key, None)
+    def of_job(self, key: JobKey) -> Evaluation | None:
+        """The blocked evaluation of a job."""
+        return self._by_job.get(key)
 
     def remove(self, evaluation_ids: Iterable[str]) -> None:
         """Forget evaluations that ended elsewhere."""

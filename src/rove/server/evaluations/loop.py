@@ -4,6 +4,8 @@ A worker takes an evaluation from the broker, schedules it on a snapshot in a th
 against the newest state, and stores what still holds together with what became of the evaluation: one
 transaction. Between the check and the change of the head there is no await, so that plans are applied
 one after another without a lock.
+
+A store that refuses, as on a full disk, ends nothing here: what it did not take is tried again until it does.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any
 
+from rove.engine import FencedError
 from rove.ports import Clock, Ids
 from rove.server import scheduler
 from rove.server.state import ApplyPlan, Committed, PutEvaluations, Snapshot, Store
@@ -23,12 +25,15 @@ from rove.structs.evaluation import EvalStatus, Evaluation, Trigger, evaluation_
 from rove.structs.plan import Plan, SchedulerResult
 
 from . import settle
-from .core import DELIVERIES_MAX, Blocked, Broker, Delivery
+from .core import DELIVERIES_MAX, POSTPONED_S, Blocked, Broker, Delivery
 
 log = logging.getLogger(__name__)
 
 CONFLICTED_RETRY_S = 60.0
 """How often evaluations that were blocked by plan conflicts run again."""
+REFUSED_PAUSE_S = 1.0
+"""How long a worker rests after the store refused: the next evaluation would fare no better."""
+NOT_STORED = (OSError, FencedError)
 
 
 class Evaluations:
@@ -48,7 +53,9 @@ class Evaluations:
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._errands: set[asyncio.Task[None]] = set()
+        self._superseded: set[str] = set()
+        """Evaluations that nobody works on any more, and that are still open in the store."""
+        self._superseded_wake = asyncio.Event()
         self._run_again: dict[str, Evaluation] = {}
         self._jitter = random.Random(ids.random_bytes(8))
         self.cut_plans = 0
@@ -60,14 +67,16 @@ class Evaluations:
             self._take_in(evaluation)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()) for _ in range(self._workers)]
-        self._tasks.append(loop.create_task(self._retry_conflicted()))
+        self._tasks += [loop.create_task(self._retry_conflicted()), loop.create_task(self._cancel_superseded())]
 
     async def stop(self) -> None:
         """End the workers; evaluations in flight stay pending in the store."""
-        for task in (*self._tasks, *self._errands):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._superseded.clear()
+        self._run_again.clear()
         self.broker.clear()
         self.blocked.clear()
 
@@ -95,6 +104,7 @@ class Evaluations:
             case _:
                 self.broker.remove([evaluation.id])
                 self.blocked.remove([evaluation.id])
+                self._superseded.discard(evaluation.id)
 
     def _enqueue(self, evaluation: Evaluation) -> None:
         if self.broker.is_in_flight(evaluation.id):
@@ -106,7 +116,7 @@ class Evaluations:
     def _block(self, evaluation: Evaluation) -> None:
         replaced, missed = self.blocked.block(evaluation)
         if replaced is not None:
-            self._spawn(self._cancel([replaced]))
+            self._cancel([replaced])
         if missed:
             self._enqueue(evaluation)
 
@@ -114,14 +124,27 @@ class Evaluations:
         while True:
             delivery = await self._take()
             try:
-                await self._carry_out(delivery.evaluation)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("evaluation %s failed", delivery.evaluation.id)
-                await self._return(delivery)
-            else:
-                await self._finish(delivery)
+                await self._deal_with(delivery)
+            except Exception as error:  # also our own bugs: a worker must not end
+                text = "the outcome of evaluation %s was not stored, trying again: %s"
+                log.error(text, delivery.evaluation.id, error, exc_info=not isinstance(error, NOT_STORED))
+                await self._clock.sleep(REFUSED_PAUSE_S)
+                self.broker.postpone(delivery, self._clock.now())
+                self._wake.set()
+
+    async def _deal_with(self, delivery: Delivery) -> None:
+        """Carry out what was delivered, or mark it as failed. Raises `NOT_STORED`: nothing came of it."""
+        try:
+            await self._carry_out(delivery.evaluation)
+        except NOT_STORED:
+            raise
+        except Exception:
+            log.exception("evaluation %s failed", delivery.evaluation.id)
+            if self.broker.nack(delivery, self._clock.now()):
+                self._wake.set()
+                return
+            await self._mark_failed(delivery.evaluation)
+        self._finish(delivery)
 
     @property
     def is_paused(self) -> bool:
@@ -135,7 +158,7 @@ class Evaluations:
             if delivery is not None:
                 if self._is_wanted(delivery.evaluation):
                     return delivery
-                await self._finish(delivery)
+                self._finish(delivery)
                 continue
             self._wake.clear()
             due = None if self.is_paused else self.broker.next_due()
@@ -144,39 +167,53 @@ class Evaluations:
                     await self._wake.wait()
 
     def _is_wanted(self, evaluation: Evaluation) -> bool:
-        """False if it ended or was deleted while it was in the queue."""
-        stored = self._store.head().evaluation(evaluation.id)
-        return stored is not None and not stored.is_terminal
+        """False if it ended or was deleted while it was in the queue: durably, since the head may go back."""
+        return _is_open(self._store.snapshot(), evaluation.id)
 
-    async def _finish(self, delivery: Delivery) -> None:
+    def _finish(self, delivery: Delivery) -> None:
         stale = self.broker.ack(delivery)
         self._wake.set()
         again = self._run_again.pop(delivery.evaluation.id, None)
         if again is not None:
             self._enqueue(again)
-        if stale:
-            await self._cancel(stale)
+        self._cancel(stale)
 
-    async def _return(self, delivery: Delivery) -> None:
-        now = self._clock.now()
-        if self.broker.nack(delivery, now):
-            self._wake.set()
-            return
+    async def _mark_failed(self, evaluation: Evaluation) -> None:
+        """Workers failed on it too often: store that, and a follow-up."""
         updates = settle.undeliverable(
-            delivery.evaluation,
+            evaluation,
             deliveries=DELIVERIES_MAX,
-            now=now,
+            now=self._clock.now(),
             jitter=self._jitter.random(),
             new_id=self._ids.uuid,
         )
-        with contextlib.suppress(OSError):
-            await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
-        await self._finish(delivery)
+        await self._store.commit(PutEvaluations(evaluations=tuple(updates)))
 
-    async def _cancel(self, evaluations: Sequence[Evaluation]) -> None:
-        now = self._clock.now()
-        cancelled = tuple(settle.superseded(evaluation, now) for evaluation in evaluations)
-        await self._store.commit(PutEvaluations(evaluations=cancelled))
+    def _cancel(self, evaluations: Sequence[Evaluation]) -> None:
+        """Nobody works on these any more; their end is stored soon."""
+        if evaluations:
+            self._superseded.update(evaluation.id for evaluation in evaluations)
+            self._superseded_wake.set()
+
+    async def _cancel_superseded(self) -> None:
+        """Store the end of evaluations that newer ones made needless, and try again until it is stored."""
+        while True:
+            await self._superseded_wake.wait()
+            self._superseded_wake.clear()
+            durable, head, now = self._store.snapshot(), self._store.head(), self._clock.now()
+            self._superseded = {name for name in self._superseded if _is_open(durable, name)}
+            known = [found for name in sorted(self._superseded) if (found := head.evaluation(name)) is not None]
+            if not known:
+                continue
+            cancelled = tuple(settle.superseded(evaluation, now) for evaluation in known)
+            try:
+                await self._store.commit(PutEvaluations(evaluations=cancelled))
+            except Exception as error:  # also our own bugs: this loop must not end
+                text = "%d superseded evaluations were not cancelled, trying again: %s"
+                log.error(text, len(known), error, exc_info=not isinstance(error, NOT_STORED))
+                # Not in step with others that try again: commits under way fail together.
+                await self._clock.sleep(POSTPONED_S * (1 + self._jitter.random()))
+                self._superseded_wake.set()
 
     async def _carry_out(self, evaluation: Evaluation) -> None:
         """Schedule and store, again while plans are only partly still right.
@@ -191,11 +228,13 @@ class Evaluations:
 
     async def _attempt(self, evaluation: Evaluation, attempts: int, *, alone: bool = False) -> int | None:
         """One plan. None: the evaluation is done with; else, how many plans in a row brought nothing."""
-        view = self._store.head()
+        view, setbacks = self._store.head(), self._store.setbacks
         result = await self._schedule(evaluation, view)
         if not alone:
             async with self._turn:
                 pass  # somebody plans alone: wait until that is stored
+        if self._store.setbacks != setbacks:
+            raise OSError("it was planned on what was not stored in the end")
         plan, whole = scheduler.verify(result.plan, self._store.head())
         if whole:
             await self._store_outcome(evaluation, plan, result, view.index)
@@ -223,7 +262,7 @@ class Evaluations:
         now = self._clock.now()
         updates = settle.settled(evaluation, result, snapshot_index=snapshot_index, now=now, new_id=self._ids.uuid)
         if not result.failed:
-            needless = self.blocked.forget_job(evaluation.job_key)
+            needless = self.blocked.of_job(evaluation.job_key)  # forgotten once that is stored
             if needless is not None and needless.id != evaluation.id:
                 updates.append(settle.superseded(needless, now))
         updates += self._victims(plan)
@@ -281,10 +320,10 @@ class Evaluations:
             for evaluation in self.blocked.conflicted():
                 self._enqueue(evaluation)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+
+def _is_open(snapshot: Snapshot, evaluation_id: str) -> bool:
+    stored = snapshot.evaluation(evaluation_id)
+    return stored is not None and not stored.is_terminal
 
 
 def _classes_with_room(committed: Committed) -> set[str]:

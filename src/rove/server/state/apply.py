@@ -12,7 +12,7 @@ from rove.structs.evaluation import Evaluation
 from rove.structs.job import Job, TaskGroupSummary
 from rove.structs.plan import Plan
 
-from . import allocs, counting, deployments, evaluations, jobs, nodes, services, settings
+from . import allocs, collecting, counting, deployments, evaluations, jobs, nodes, services, settings
 from . import transactions as t
 from .draft import Draft
 from .jobs import NO_COUNTS
@@ -190,6 +190,8 @@ def _set_node_drain(draft: Draft, transaction: t.SetNodeDrain) -> None:
 
 
 def _collect(draft: Draft, transaction: t.Collect) -> None:
+    if transaction.decided_at:
+        transaction = collecting.still_over(draft, transaction)
     allocs.collect(draft, transaction.alloc_ids)
     for evaluation_id in transaction.evaluation_ids:
         evaluations.forget(draft, evaluation_id)

@@ -37,7 +37,7 @@ def put_evaluation(draft: Draft, evaluation: Evaluation) -> Evaluation:
         set_tally(draft, key, replace(
             tally, open_evals=tally.open_evals + opened, evals=tally.evals + (old is None),
         ))  # fmt: skip
-    if evaluation.queued_allocations:
+    if evaluation.queued_allocations and evaluation.status is not EvalStatus.CANCELED:
         set_queued(draft, key, evaluation.queued_allocations)
     if evaluation.status is EvalStatus.COMPLETE and not evaluation.failed_tg_allocs:
         _cancel_blocked(draft, evaluation, job)

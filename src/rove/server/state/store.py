@@ -51,6 +51,8 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock, ids: Ids, event_buffer: int = BUFFER) -> None:
         self.damage: tuple[Damage, ...] = ()
         """What could not be read at `open`; everything else was."""
+        self.setbacks = 0
+        """How often the head went back, since what was applied to it was not stored."""
         self.events = EventBroker(event_buffer)
         self._engine = engine
         self._clock = clock
@@ -167,6 +169,7 @@ class Store:
                 pending.done.exception()  # nobody has to be waiting
         self._pending.clear()
         self._head = self._durable
+        self.setbacks += 1
 
     async def wait(self, keys: Collection[WatchKey], after: int, timeout_s: float) -> int:
         """Return the newest index of `keys` once it is above `after`, or at the time-out."""

@@ -318,9 +318,11 @@ class PutDocument(Transaction, frozen=True, kw_only=True):
 
 
 class Collect(Transaction, frozen=True, kw_only=True):
-    """Forget what is over. The caller has decided; nothing is checked except that it exists.
+    """Forget what is over.
 
     jobs: (namespace, id), with versions, summary and submissions. alloc_ids: their block shrinks or goes.
+    decided_at: index of the state that the caller has looked at; what is no longer over, or is of a job that was
+    registered since, stays. 0: nothing is checked except that it exists.
     """
 
     evaluation_ids: tuple[str, ...] = ()
@@ -328,3 +330,4 @@ class Collect(Transaction, frozen=True, kw_only=True):
     jobs: tuple[tuple[str, str], ...] = ()
     deployment_ids: tuple[str, ...] = ()
     node_ids: tuple[str, ...] = ()
+    decided_at: int = 0
