@@ -234,6 +234,12 @@ async def test_a_job_with_an_open_evaluation_is_pending_and_dead_once_it_ended_w
     assert job_of(store).status is JobStatus.DEAD
 
 
+async def test_a_stopped_job_is_dead_whatever_evaluation_still_waits_for_its_time(store: Store) -> None:
+    await store.commit(PutJob(job=a_job("web"), evaluation=an_evaluation("e1")))
+    await store.commit(StopJob(namespace="default", job_id="web"))
+    assert job_of(store).status is JobStatus.DEAD
+
+
 async def test_an_active_deployment_keeps_a_job_running(store: Store) -> None:
     await store.commit(PutJob(job=a_job("web")))
     await store.commit(PutDeployment(deployment=a_deployment("d1")))

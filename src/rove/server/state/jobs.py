@@ -65,7 +65,7 @@ def status_of(job: Job, tally: Tally) -> JobStatus:
         return JobStatus.DEAD if job.stop else JobStatus.RUNNING
     if tally.live or tally.active_deployments:
         return JobStatus.RUNNING
-    if tally.open_evals:
+    if tally.open_evals and not job.stop:  # of a stopped job nothing is to come, whatever waits for its time
         return JobStatus.PENDING
     if job.stop or tally.allocs or tally.evals:
         return JobStatus.DEAD
