@@ -12,6 +12,8 @@ import contextlib
 import gc
 import json
 import sys
+import threading
+from collections.abc import Callable
 
 from rove.agent import garbage
 from rove.testing.nodesim import Fleet, SimNode, describe
@@ -28,48 +30,82 @@ async def simulate(options: argparse.Namespace) -> None:
     garbage.set_up()
     async with Fleet(options.server, nodes) as fleet:
         if options.listen:
-            asyncio.get_running_loop().add_reader(sys.stdin, lambda: _obey(fleet, options.first))
+            listening = (asyncio.get_running_loop(), fleet, numbers)
+            threading.Thread(target=_listen, args=listening, daemon=True).start()
         while True:
             await asyncio.sleep(options.every)
             connected = sum(1 for node in fleet.nodes if node.is_connected)
             if connected == len(nodes) and not gc.get_freeze_count():
                 gc.freeze()
+            problem = fleet.problem if connected < len(nodes) else ""
             if options.json:
                 line = {"connected": connected, "running": fleet.running, "reported": fleet.reported}
-                print(json.dumps(line), flush=True)
+                print(json.dumps({**line, "problem": problem}), flush=True)
             else:
-                print(
-                    f"connected {connected} of {len(nodes)}, running {fleet.running}, reports {fleet.reported}",
-                    flush=True,
-                )
+                text = f"connected {connected} of {len(nodes)}, running {fleet.running}, reports {fleet.reported}"
+                print(f"{text}; last failure: {problem}" if problem else text, flush=True)
 
 
-def _obey(fleet: Fleet, first: int) -> None:
-    line = sys.stdin.readline()
-    if not line:
-        asyncio.get_running_loop().remove_reader(sys.stdin)
-        return
+def _listen(loop: asyncio.AbstractEventLoop, fleet: Fleet, numbers: range) -> None:
+    # Unbuffered: lines that come together are all obeyed, and no lock is held when the program ends.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines, contextlib.suppress(RuntimeError):
+        for line in lines:
+            loop.call_soon_threadsafe(_obey, line.decode(errors="replace"), fleet, numbers)
+
+
+def _obey(line: str, fleet: Fleet, numbers: range) -> None:
+    try:
+        fleet.nodes[vanishing(line, numbers)].vanish()
+    except ValueError as error:
+        print(error, file=sys.stderr, flush=True)
+
+
+def vanishing(line: str, numbers: range) -> int:
+    """The place in `numbers` of the node that a line such as ``vanish 7`` names. Raises `ValueError`."""
     verb, _, number = line.strip().partition(" ")
-    if verb == "vanish" and number.isdigit():
-        fleet.nodes[int(number) - first].vanish()
+    if verb != "vanish" or not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{line.strip()[:80]!r} was not understood: write vanish NUMBER")
+    try:
+        return numbers.index(int(number[:80]))
+    except ValueError:
+        raise ValueError(f"there is no node {number[:80]} here: {numbers[0]} to {numbers[-1]}") from None
+
+
+def at_least(least: float, kind: type[float] = int) -> Callable[[str], float]:
+    """Reads a number of an option that is not below `least`."""
+
+    def number(text: str) -> float:
+        found = kind(text)
+        if not least <= found < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is below {least}, or no number")
+        return found
+
+    return number
 
 
 def main() -> None:
     """The program."""
     import uvloop
 
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(simulate(arguments().parse_args()))
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What the program takes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--server", default="127.0.0.1:4647", help="host:port of a server's rpc listener")
-    options.add_argument("--nodes", type=int, default=1000)
-    options.add_argument("--first", type=int, default=0, help="number of the first node, for several such programs")
-    options.add_argument("--racks", type=int, default=25)
-    options.add_argument("--cpu", type=int, default=40_000, help="MHz of a node")
-    options.add_argument("--memory", type=int, default=65_536, help="MiB of a node")
-    options.add_argument("--every", type=float, default=1.0, help="seconds between lines")
+    options.add_argument("--nodes", type=at_least(1), default=1000)
+    options.add_argument(
+        "--first", type=at_least(0), default=0, help="number of the first node, for several such programs"
+    )
+    options.add_argument("--racks", type=at_least(1), default=25)
+    options.add_argument("--cpu", type=at_least(1), default=40_000, help="MHz of a node")
+    options.add_argument("--memory", type=at_least(1), default=65_536, help="MiB of a node")
+    options.add_argument("--every", type=at_least(0.01, float), default=1.0, help="seconds between lines")
     options.add_argument("--json", action="store_true", help="lines as JSON")
     options.add_argument("--listen", action="store_true", help="read `vanish NUMBER` from standard input")
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(simulate(options.parse_args()))
+    return options
 
 
 if __name__ == "__main__":

@@ -70,11 +70,32 @@ def test_a_node_is_drained_to_the_end(cluster: Any, answers: Any, transcript: An
             answers.Answer(node, index=43),
         ),
     )
-    cluster.on(f"GET /v1/node/{NODE_ID}/allocations", answers.Turns([alloc], [moving], [gone]))
+    cluster.on(f"GET /v1/node/{NODE_ID}/allocations", answers.Turns([alloc], [alloc], [moving], [gone]))
     assert transcript("node-drain", "node", "drain", "-enable", "-yes", "-m", "disk", "beef").code == 0
     body = cluster.sent("PUT", f"/v1/node/{NODE_ID}/drain").body
     assert body["DrainSpec"] == {"Deadline": 3600 * 10**9, "IgnoreSystemJobs": False}
     assert body["Meta"] == {"message": "disk"}
+
+
+def test_a_move_that_is_over_by_the_first_look_at_a_drain_is_told(cluster: Any, answers: Any, rove: Any) -> None:
+    alloc = cluster.routes[f"GET /v1/node/{NODE_ID}/allocations"][0]
+    gone = {**alloc, "DesiredTransition": {"Migrate": True}, "DesiredStatus": "stop", "ClientStatus": "complete"}
+    cluster.on(f"PUT /v1/node/{NODE_ID}/drain", {"NodeModifyIndex": 40})
+    cluster.on(f"GET /v1/node/{NODE_ID}/allocations", answers.Turns([alloc], [gone]))
+    result = rove("node", "drain", "-enable", "-yes", "beef")
+    assert 'Allocation "a1b2c3d4" of job "web": complete, wanted: stop' in result.out
+
+
+def test_a_drain_is_looked_at_without_waiting_for_the_node_to_change(cluster: Any, answers: Any, rove: Any) -> None:
+    node = cluster.routes[f"GET /v1/node/{NODE_ID}"]
+    draining = {**node, "DrainStrategy": {"Deadline": 1}}
+    cluster.on(f"PUT /v1/node/{NODE_ID}/drain", {"NodeModifyIndex": 40})
+    cluster.on(f"GET /v1/node/{NODE_ID}", answers.Turns(draining, draining, node))
+    assert rove("node", "drain", "-enable", "-yes", "beef").code == 0
+    looks = [call for call in cluster.calls if call.path == f"/v1/node/{NODE_ID}"]
+    assert len(looks) >= 3
+    assert all("index" not in call.params and "wait" not in call.params for call in looks)
+    assert rove.slept == [0.5] * len(rove.slept) != []
 
 
 @pytest.mark.parametrize(

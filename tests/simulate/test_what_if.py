@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -49,7 +50,7 @@ def test_a_job_is_placed_and_its_outcome_says_where() -> None:
         assert outcome.is_complete
         assert sum(outcome.by_node.values()) == 3
         assert [each.name for each in outcome.placed] == ["web.api[0]", "web.api[1]", "web.api[2]"]
-        assert all(each.score > 0 for each in outcome.placed)
+        assert all(each.score and each.scores for each in outcome.placed)
         assert cluster.placements("web") == outcome.placed
         assert "3 of 3 running" in cluster.why("web")
 
@@ -175,7 +176,9 @@ def test_a_snapshot_gives_the_same_cluster_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "raw",
     [b"", b"[]", b"{", b'{"Nodes": 7}', b'{"Nodes": [{"ID": 7}]}', b'{"Jobs": [{"Type": "nonsense"}]}',
-     b'{"Allocations": [{"ID": "x", "NodeID": 4}]}', b"\xff" * 9, b'{"Nodes":' + b"[" * 100_000],
+     b'{"Nodes": [], "Allocations": [{"ID": "x", "NodeID": 4}]}', b"\xff" * 9, b'{"Nodes":' + b"[" * 100_000,
+     b'{"Foo": [1]}', b'{"Nodes": [], "TaskGroups": []}', b"{}", b'{"Nodes": null}',
+     b'{"Nodes": [], "Jobs": [{"Type": "nonsense"}]}'],
 )  # fmt: skip
 def test_a_file_that_is_no_snapshot_is_refused(raw: bytes) -> None:
     with pytest.raises(BadRequestError) as caught:
@@ -192,6 +195,148 @@ def test_a_job_that_is_wrong_is_refused_with_every_reason() -> None:
         with pytest.raises(BadRequestError):
             cluster.submit("web.nomad.hcl")
         assert cluster.placements() == ()
+
+
+@pytest.mark.parametrize("job", [Path("/nonexistent/web.nomad.hcl"), Path("/"), 7, None, b"job {}"])
+def test_what_is_no_job_is_refused(job: Any) -> None:
+    with Cluster.of(nodes(1)) as cluster, pytest.raises(BadRequestError) as caught:
+        cluster.submit(job)
+    assert caught.value.code == "simulate.job"
+
+
+def test_a_snapshot_of_a_paused_cluster_places_all_the_same() -> None:
+    paused = SchedulerConfiguration(pause_eval_broker=True)
+    with Cluster.of(nodes(2), scheduler_configuration=paused) as cluster:
+        outcome = cluster.submit(web(2))
+        assert outcome.is_complete
+        assert len(outcome.placed) == 2
+
+
+def test_copies_that_a_failed_roll_out_left_behind_are_missing_though_nothing_waits() -> None:
+    late = web(12).replace(
+        "count = 12", 'count = 12\n    update {\n      progress_deadline = "1m"\n      healthy_deadline = "30s"\n    }'
+    )
+    with Cluster.of(nodes(2)) as cluster:
+        assert not cluster.submit(late).is_complete
+        cluster.advance(3600)
+        outcome = cluster.fail_node("n1")
+        assert not outcome.is_complete
+        assert len(cluster.placements("web")) + sum(each.count for each in outcome.missing) == 12
+        assert cluster.missing() == outcome.missing
+        assert "roll-out has failed" in outcome.why
+
+
+def test_a_batch_job_that_is_done_misses_nothing() -> None:
+    batch = web(2).replace('job "web" {', 'job "web" {\n  type = "batch"')
+    with Cluster.of(nodes(2)) as cluster:
+        cluster.submit(batch)
+        value = json.loads(cluster.to_snapshot())
+    for alloc in value["Allocations"]:
+        alloc["ClientStatus"] = "complete"
+    with Cluster.from_snapshot(json.dumps(value).encode()) as cluster:
+        assert cluster.missing() == ()
+
+
+def test_a_node_has_a_name_of_its_own() -> None:
+    for given in (
+        [node("n"), node("n")],
+        [node("n", id="a"), node("n", id="b")],
+        [node("a", id="x"), node("b", id="x")],
+    ):
+        with pytest.raises(BadRequestError) as caught:
+            Cluster.of(given)
+        assert caught.value.code == "simulate.node_known"
+    with Cluster.of([node("n", id="a")]) as cluster:
+        with pytest.raises(BadRequestError):
+            cluster.add_node(node("n"))
+        with pytest.raises(BadRequestError):
+            cluster.add_node(node("m"), node("m"))
+        assert len(cluster.nodes()) == 1
+        cluster.remove_node("n")
+        cluster.add_node(node("n"))
+
+
+@pytest.mark.parametrize("given", ["abc", 7, node("n"), ["abc"], [None]])
+def test_a_cluster_is_made_of_nodes(given: Any) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        Cluster.of(given)
+    assert caught.value.code == "simulate.node"
+    with Cluster.of() as cluster, pytest.raises(BadRequestError):
+        cluster.add_node("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"memory": "x"}, {"memory": float("nan")}, {"memory": 10**30}, {"cpu": -5}, {"cpu": True}, {"cores": -1},
+     {"meta": {"a": 1}}, {"meta": ["a"]}, {"attributes": {1: "a"}}, {"drivers": "docker"}, {"drivers": 3},
+     {"drivers": ["a", 1]}, {"networks": ["brigde"]}, {"networks": ["cni/"]}, {"networks": "host"},
+     {"networks": ["bridge"], "host_networks": ["public"]}, {"host_volumes": "data"}, {"devices": {"gpu": 1}},
+     {"devices": {"nvidia/gpu/t4": "2"}}, {"devices": ["nvidia/gpu/t4"]}, {"node_pool": "all"}, {"node_pool": ""},
+     {"datacenter": None}, {"node_class": 3}, {"id": 4}, {"name": ""}, {"name": " n"}, {"name": 3}],
+)  # fmt: skip
+def test_a_node_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        node(**{"name": "n", **fields})
+    assert caught.value.code == "simulate.node"
+    assert caught.value.why
+    assert len(str(caught.value)) < 800
+
+
+def test_bridge_mode_host_networks_volumes_and_devices_are_given_where_a_node_has_them() -> None:
+    job = web(2).replace(
+        'task "server"',
+        """network {
+      mode = "bridge"
+      port "http" {
+        host_network = "public"
+      }
+    }
+    volume "data" {
+      type   = "host"
+      source = "data"
+    }
+    service {
+      provider = "nomad"
+      port     = "http"
+    }
+    task "server\"""",
+    )
+    job = job.replace("memory = 1024", 'memory = 1024\n        device "nvidia/gpu" {\n          count = 2\n        }')
+    fitting = node(
+        "big", networks=["host", "bridge"], host_networks=["public"], host_volumes=["data"],
+        devices={"nvidia/gpu/t4": 2},
+    )  # fmt: skip
+    with Cluster.of([*nodes(1), fitting]) as cluster:
+        outcome = cluster.submit(job)
+        assert outcome.by_node == {"big": 1}
+        assert [each.count for each in outcome.missing] == [1]
+        kinds = {obstacle.kind for obstacle in cluster.explain("web", "n0")[0].obstacles}
+        assert {"constraint", "network", "volume", "device"} <= kinds
+
+
+def test_a_group_that_is_not_there_is_not_explained() -> None:
+    with Cluster.of(nodes(1)) as cluster:
+        cluster.submit(web(1))
+        with pytest.raises(NotFoundError) as caught:
+            cluster.explain("web", group="typo")
+        assert caught.value.code == "simulate.group"
+
+
+def test_a_closed_cluster_says_so() -> None:
+    with Cluster.of(nodes(1)) as cluster:
+        outcome = cluster.submit(web(1))
+    for use in (lambda: cluster.submit(web(2)), cluster.nodes, cluster.placements, lambda: cluster.advance(1)):
+        with pytest.raises(BadRequestError) as caught:
+            use()
+        assert caught.value.code == "simulate.closed"
+    cluster.close()
+    assert outcome.is_complete
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "7"])
+def test_time_passes_by_numbers(seconds: Any) -> None:
+    with Cluster.of(nodes(1)) as cluster, pytest.raises(BadRequestError):
+        cluster.advance(seconds)
 
 
 async def test_it_works_where_an_event_loop_is_running() -> None:

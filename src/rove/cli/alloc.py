@@ -10,8 +10,8 @@ import click
 from rove.cli import find
 from rove.cli.app import App, current
 from rove.cli.command import argument, command, forms, option, switch
-from rove.cli.explain import scores
-from rove.cli.output import ago, block, emit, moment, short, size, stamp, table, title
+from rove.cli.explain import filters, score_table
+from rove.cli.output import ago, block, clean, emit, moment, short, size, stamp, table, title
 from rove.errors import BadRequestError, RoveError
 
 Json = dict[str, Any]
@@ -48,9 +48,11 @@ def status(alloc_id: str, as_json: bool, template: str | None, brief: bool, stat
     for name in _tasks_in_order(alloc):
         _show_task(alloc, name, usage.get(name) or {})
     if verbose:
-        lines = scores(alloc.get("Metrics") or {})
-        title("Placement Scores")
-        click.echo("\n".join(lines) if lines else "none")
+        metric: Json = alloc.get("Metrics") or {}
+        title("Placement Metrics")
+        for line in filters(metric):
+            click.echo(f"  * {clean(line)}")
+        click.echo(score_table(metric) or "no scores are kept")
 
 
 def _head(app: App, alloc: Json, verbose: bool) -> list[tuple[str, Any]]:

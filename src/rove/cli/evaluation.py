@@ -10,11 +10,15 @@ import click
 from rove.cli import find
 from rove.cli.app import App, current
 from rove.cli.command import argument, command, forms, option, switch
-from rove.cli.explain import failed_groups
+from rove.cli.explain import failed_groups, score_table
 from rove.cli.job import alloc_table
-from rove.cli.output import ago, block, emit, moment, short, stamp, table, title
+from rove.cli.output import ago, block, clean, emit, moment, short, stamp, table, title
+from rove.errors import NotFoundError
 
 Json = dict[str, Any]
+
+SCORED_MAX = 10
+"""Allocations of an evaluation whose scores are shown: each is read by a call of its own."""
 
 
 @command("list")
@@ -127,7 +131,7 @@ def _show_rest(app: App, found: Json, verbose: bool) -> None:
         for line in failed_groups(found["FailedTGAllocs"], verbose):
             click.echo(line)
         if found.get("BlockedEval"):
-            click.echo(f'Evaluation "{short(found["BlockedEval"], verbose)}" waits for room to place the rest')
+            click.echo(clean(_rest(app, found, verbose)))
     related = found.get("RelatedEvals") or []
     if related:
         title("Related Evaluations")
@@ -137,6 +141,35 @@ def _show_rest(app: App, found: Json, verbose: bool) -> None:
     if allocs:
         title("Placed Allocations")
         click.echo(alloc_table(app, allocs, verbose))
+    if allocs and verbose:
+        _show_scores(app, allocs)
+
+
+def _rest(app: App, found: Json, verbose: bool) -> str:
+    """What has become of the allocations that found no room."""
+    blocked_id = str(found["BlockedEval"])
+    name = f'Evaluation "{short(blocked_id, verbose)}"'
+    blocked = next((each for each in found.get("RelatedEvals") or [] if each.get("ID") == blocked_id), None)
+    try:
+        blocked = blocked or app.client().evaluations.read(blocked_id)
+    except NotFoundError:
+        return f"{name}, which waited for room to place the rest, is no longer kept"
+    if blocked.get("Status") == "blocked":
+        return f"{name} waits for room to place the rest"
+    why = blocked.get("StatusDescription")
+    return f"{name}, which waited for room to place the rest, is {blocked.get('Status')}{f': {why}' if why else ''}"
+
+
+def _show_scores(app: App, allocs: list[Json]) -> None:
+    """Of each allocation, the nodes that were compared for it."""
+    title("Placement Scores")
+    for stub in allocs[:SCORED_MAX]:
+        alloc = app.client().allocations.read(stub["ID"])
+        click.echo(clean(f'{alloc.get("Name")} on "{alloc.get("NodeName")}", allocation {stub["ID"]}:'))
+        for line in (score_table(alloc.get("Metrics") or {}) or "no scores are kept").splitlines():
+            click.echo(f"  {line}")
+    if len(allocs) > SCORED_MAX:
+        click.echo(f"and {len(allocs) - SCORED_MAX} more: `rove alloc status -verbose ALLOC` shows each")
 
 
 @command()

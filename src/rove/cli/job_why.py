@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from rove.cli import find
-from rove.cli.app import current
-from rove.cli.command import argument, command, switch
+from rove.cli.app import App, current
+from rove.cli.command import argument, command, forms, switch
 from rove.cli.explain import reasons
-from rove.cli.output import short, stamp
+from rove.cli.output import emit, short, stamp
 from rove.errors import NotFoundError
 
 Json = dict[str, Any]
@@ -20,22 +20,29 @@ WIDTH = 100
 
 @command()
 @argument("job_id", metavar="JOB")
-@switch("--verbose", "Print whole ids and scores.")
-def why(job_id: str, verbose: bool) -> None:
+@forms
+@switch("--verbose", "Print whole ids and scores, of an agent whose API has no such paragraph.")
+def why(job_id: str, as_json: bool, template: str | None, verbose: bool) -> None:
     """Say in a paragraph why a job's count is not met, or that it is."""
     import textwrap
 
     app = current()
-    stub = find.job(app, job_id)
+    answer = _answer(app, find.job(app, job_id)["ID"], verbose)
+    if emit(answer, as_json, template):
+        return
+    click.echo(textwrap.fill(str(answer["Why"]), WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+def _answer(app: App, job_id: str, verbose: bool) -> Json:
+    """What the API says; of an agent that does not explain jobs, such as Nomad's, the same made here."""
     jobs = app.client().jobs
     try:
-        answer: Json = jobs.why(stub["ID"])
-    except NotFoundError:  # an agent that does not explain jobs, such as Nomad's
-        answer = {}
-    if answer.get("Why"):
-        click.echo(textwrap.fill(str(answer["Why"]), WIDTH, break_long_words=False, break_on_hyphens=False))
-        return
-    job = jobs.read(stub["ID"])
+        answer: Json = jobs.why(job_id)
+        if answer.get("Why"):
+            return answer
+    except NotFoundError:
+        pass
+    job = jobs.read(job_id)
     sentences = explain(
         job,
         jobs.allocations(job["ID"]) or [],
@@ -43,7 +50,7 @@ def why(job_id: str, verbose: bool) -> None:
         jobs.deployment(job["ID"]),
         verbose=verbose,
     )
-    click.echo(textwrap.fill(" ".join(sentences), WIDTH, break_long_words=False, break_on_hyphens=False))
+    return {"JobID": job["ID"], "Why": " ".join(sentences)}
 
 
 def explain(
@@ -133,8 +140,13 @@ def _placement(evaluations: list[Json], verbose: bool) -> list[str]:
         missing = int(metric.get("CoalescedFailures") or 0) + 1
         looked = int(metric.get("NodesEvaluated") or 0)
         nodes = "no node" if not looked else "1 node" if looked == 1 else f"{looked} nodes"
-        found = "; ".join(reasons(metric, verbose))
+        found = "; ".join(reasons(metric))
         sentences.append(f'For {missing} of group "{group}" no place was found on {nodes} looked at: {found}.')
+        if verbose:
+            sentences += [
+                f"The score of node {entry.get('NodeID')} was {float(entry.get('NormScore') or 0):.3f}."
+                for entry in metric.get("ScoreMetaData") or []
+            ]
     if any(e.get("Status") == "blocked" for e in evaluations):
         sentences.append("The rest is placed by itself as soon as a fitting node or room appears.")
     return sentences

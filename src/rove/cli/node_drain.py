@@ -16,7 +16,8 @@ from rove.errors import RoveError
 
 Json = dict[str, Any]
 
-WAIT_S = 5.0
+POLL_S = 0.5
+"""Seconds between two looks: what waits for one index, the node's, sleeps through what its allocations do."""
 DEFAULT_DEADLINE = "1h"
 
 
@@ -49,7 +50,7 @@ def drain(
     app = current()
     node = _node(app, node_id, own)
     if monitor and not enable:
-        _follow(app, node, 0, verbose)
+        _follow(app, node, {}, verbose)
         return
     if enable and not yes and not own and node["ID"] != node_id and not _confirmed(node):
         click.echo("Nothing was changed")
@@ -59,12 +60,16 @@ def drain(
         app.client().nodes.drain(node["ID"], deadline_ns=None, mark_eligible=not keep_ineligible, meta=notes)
         click.echo(f'Node "{short(node["ID"], verbose)}" ends its drain')
         return
-    reply = app.client().nodes.drain(
+    told: dict[str, str] = {}
+    if not detach:
+        # What ran before the drain, so that a move is told that is over by the first look.
+        moves(told, app.client().nodes.allocations(node["ID"]) or [], verbose)
+    app.client().nodes.drain(
         node["ID"], deadline_ns=_deadline(deadline, force, no_deadline), ignore_system=ignore_system, meta=notes
     )  # fmt: skip
     click.echo(f'Node "{short(node["ID"], verbose)}" drains')
     if not detach:
-        _follow(app, node, int(reply.get("NodeModifyIndex") or 0), verbose)
+        _follow(app, node, told, verbose)
 
 
 def _node(app: App, node_id: str, own: bool) -> Json:
@@ -106,22 +111,20 @@ def _notes(message: str, meta: tuple[str, ...]) -> dict[str, str]:
     return notes
 
 
-def _follow(app: App, node: Json, index: int, verbose: bool) -> None:
-    """Tell how allocations leave, until the drain has ended."""
-    told: dict[str, str] = {}
+def _follow(app: App, node: Json, told: dict[str, str], verbose: bool) -> None:
+    """Tell how allocations leave, until the drain has ended. told: what is known of them already."""
     reasons: dict[str, str] = {}
     while True:
-        reply = app.client().get("node", node["ID"], options={"index": index, "wait_s": WAIT_S})
+        # The node first: if it says that the drain is over, the allocations read after it are as the drain left them.
+        is_over = not app.client().nodes.read(node["ID"]).get("DrainStrategy")
         allocs = app.client().nodes.allocations(node["ID"]) or []
         for line in moves(told, allocs, verbose):
             say(app, line)
-        if not reply.value.get("DrainStrategy"):
+        if is_over:
             break
         for line in waits(reasons, _waits(app, node), verbose):
             say(app, line)
-        if reply.index <= index:
-            app.sleep(0.5)
-        index = reply.index
+        app.sleep(POLL_S)
     say(app, f'Drain of node "{short(node["ID"], verbose)}" is over')
 
 

@@ -17,11 +17,11 @@ from rove.cli.output import clean, table, title
 from rove.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from rove.simulate import Cluster, ClusterDump, Outcome
+    from rove.simulate import Cluster, ClusterDump, Missing, Outcome
 
 Json = dict[str, Any]
 EXIT_MISSING = 2
-"""Something found no room."""
+"""Something is missing at the end."""
 LISTED_MAX = 10
 
 
@@ -46,7 +46,8 @@ def simulate(
     """Say where everything would run if nodes came or went and jobs were submitted. Nothing is changed.
 
     Begins with the cluster at the address, with a file, or with nothing. Nodes are removed, failed and drained
-    first, then others join, then the job FILEs are submitted in order. Ends with 2 if something finds no room.
+    first, then others join, then the job FILEs are submitted in order. Ends with 2 if at the end any job misses
+    something of its count, whether a step was about it or not.
     With -json and without job FILEs, JSON is printed, as with -json-output.
     """
     from rove.simulate import Cluster, nodes_from_text
@@ -60,6 +61,7 @@ def simulate(
         if save:
             _save(save, cluster.to_snapshot())
         before = _by_node(cluster)
+        missed = {_place(each) for each in cluster.missing()}
         steps: list[tuple[str, Outcome]] = []
         steps += [(f"remove node {name}", cluster.remove_node(name)) for name in remove_node]
         steps += [(f"fail node {name}", cluster.fail_node(name)) for name in fail_node]
@@ -71,11 +73,18 @@ def simulate(
             api = {**job.api, "Namespace": job.api.get("Namespace") or app.settings().namespace or "default"}
             steps.append((f"submit job {api.get('ID')}", cluster.submit(api)))
         after = _by_node(cluster)
-        if json_output or (as_json and not files):
-            click.echo(json.dumps(_data(dump, before, after, steps), indent=4, ensure_ascii=False, default=str))
-        else:
-            _show(dump, before, after, steps)
-    if steps and steps[-1][1].missing:
+        missing = [
+            {**_missing(each), "MissingBefore": _place(each) in missed} for each in cluster.missing()
+        ]  # fmt: skip
+    if json_output or (as_json and not files):
+        data = {
+            "Index": dump.index, "Notes": _notes(dump), "Before": before, "After": after,
+            "Steps": [{"Step": name, **_outcome(outcome)} for name, outcome in steps], "Missing": missing,
+        }  # fmt: skip
+        click.echo(json.dumps(data, indent=4, ensure_ascii=False, default=str))
+    else:
+        _show(dump, before, after, steps, missing)
+    if missing:
         sys.exit(EXIT_MISSING)
 
 
@@ -158,14 +167,11 @@ def _by_node(cluster: Cluster) -> dict[str, dict[str, int]]:
     return found
 
 
-def _data(dump: ClusterDump, before: Json, after: Json, steps: list[tuple[str, Outcome]]) -> Json:
-    return {
-        "Index": dump.index,
-        "Before": before,
-        "After": after,
-        "Steps": [{"Step": name, **_outcome(outcome)} for name, outcome in steps],
-        "Missing": _missing(steps[-1][1]) if steps else [],
-    }
+def _notes(dump: ClusterDump) -> list[str]:
+    """In what the simulation differs from what it begins with."""
+    if not dump.scheduler_configuration.pause_eval_broker:
+        return []
+    return ["The scheduler there is paused (pause_eval_broker). Here it is not: what waits for it is decided first."]
 
 
 def _outcome(outcome: Outcome) -> Json:
@@ -175,16 +181,19 @@ def _outcome(outcome: Outcome) -> Json:
         "Stopped": [_placed(each) for each in outcome.stopped],
         "Preempted": [_placed(each) for each in outcome.preempted],
         "ByNode": outcome.by_node,
-        "Missing": _missing(outcome),
+        "Missing": [_missing(each) for each in outcome.missing],
         "Why": outcome.why,
     }
 
 
-def _missing(outcome: Outcome) -> list[Json]:
-    return [
-        {"Namespace": each.namespace, "JobID": each.job_id, "Group": each.group, "Count": each.count, "Why": each.why}
-        for each in outcome.missing
-    ]
+def _missing(each: Missing) -> Json:
+    return {
+        "Namespace": each.namespace, "JobID": each.job_id, "Group": each.group, "Count": each.count, "Why": each.why,
+    }  # fmt: skip
+
+
+def _place(each: Missing) -> tuple[str, str, str]:
+    return each.namespace, each.job_id, each.group
 
 
 def _placed(each: Any) -> Json:
@@ -195,10 +204,14 @@ def _placed(each: Any) -> Json:
     return {names[key]: value for key, value in asdict(each).items()}
 
 
-def _show(dump: ClusterDump, before: Json, after: Json, steps: list[tuple[str, Outcome]]) -> None:
+def _show(
+    dump: ClusterDump, before: Json, after: Json, steps: list[tuple[str, Outcome]], missing: list[Json]
+) -> None:  # fmt: skip
     live = sum(sum(held.values()) for held in before.values())
     jobs = len({(job.namespace, job.id) for job in dump.jobs})
     click.echo(f"Begins with {_count(len(before), 'node')}, {_count(jobs, 'job')}, {_count(live, 'live allocation')}.")
+    for note in _notes(dump):
+        click.echo(note)
     for name, outcome in steps:
         title(clean(name))
         for line in _lines(outcome):
@@ -209,6 +222,12 @@ def _show(dump: ClusterDump, before: Json, after: Json, steps: list[tuple[str, O
         was, now = before.get(node), after.get(node)
         rows.append([node, _total(was), _total(now), _jobs(now or {})])
     click.echo(table(["Node", "Before", "After", "Jobs after"], rows))
+    if missing:
+        title("Missing at the end")
+    for each in missing:
+        already = ", as before the first step" if each["MissingBefore"] else ""
+        lost = f'job "{each["JobID"]}", group "{each["Group"]}": {_count(each["Count"], "allocation")}{already}'
+        click.echo(clean(f"{lost}. {each['Why']}"))
 
 
 def _lines(outcome: Outcome) -> list[str]:
@@ -223,9 +242,9 @@ def _lines(outcome: Outcome) -> list[str]:
         ]
         if len(which) > LISTED_MAX:
             lines.append(f"  and {len(which) - LISTED_MAX} more")
-    for each in outcome.missing:
-        lines.append(f'job "{each.job_id}", group "{each.group}": {each.why}')
-    return lines or ["changes nothing"]
+    lines = lines or ["changes nothing"]
+    many = sum(each.count for each in outcome.missing)
+    return [*lines, f"{_count(many, 'allocation')} missing after it"] if many else lines
 
 
 def _total(held: dict[str, int] | None) -> str:

@@ -7,8 +7,8 @@
 
 - `Cluster.of(nodes)`, `Cluster.from_snapshot(path or bytes)`: where to begin.
 - `add_node`, `remove_node`, `drain_node`, `fail_node`, `submit`, `stop`, `advance`: change something; each gives
-  an `Outcome`: what was placed and stopped by it, and what found no room, with the reasons.
-- `placements`, `explain`, `why`, `nodes`, `to_snapshot`: look.
+  an `Outcome`: what was placed and stopped by it, and what is missing, with the reasons.
+- `placements`, `missing`, `explain`, `why`, `nodes`, `to_snapshot`: look.
 
 Time is virtual and nothing is random but for the seed: equal steps give equal outcomes.
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +18,13 @@ from rove.errors import BadRequestError, InvalidJobError, NotFoundError
 from rove.server import scheduler
 from rove.server.scheduler.explain import placement_sentence
 from rove.server.state import PutNamespace, PutNodePool, Snapshot
-from rove.structs.alloc import AllocMetric
+from rove.structs.alloc import Allocation, AllocMetric, AllocStatus
 from rove.structs.base import SECOND
 from rove.structs.evaluation import EvalStatus
-from rove.structs.job import Job
+from rove.structs.job import Job, JobStatus, JobType
 from rove.structs.node import DrainSpec, Namespace, Node, NodePool, NodeStatus, SchedulerConfiguration
 
+from .nodes import distinct
 from .outcome import Missing, Outcome, Placed, count_by_node, placed
 from .snapshot import ClusterDump, read_dump
 from .world import World
@@ -43,6 +46,7 @@ class Cluster:
 
     def __init__(self, dump: ClusterDump, seed: int = 0) -> None:
         self._thread: ThreadPoolExecutor | None = None
+        self._is_closed = False
         self._world = self._run(lambda: World(dump, seed))
         self._finalizer = weakref.finalize(self, _close, self._world)
 
@@ -54,8 +58,11 @@ class Cluster:
         scheduler_configuration: SchedulerConfiguration | None = None,
         seed: int = 0,
     ) -> Cluster:
-        """A cluster of these nodes, with the built-in namespace and the pools that they name."""
-        listed = tuple(nodes)
+        """A cluster of these nodes, with the built-in namespace and the pools that they name.
+
+        Raises `BadRequestError` for two nodes of one name, and for what is no node.
+        """
+        listed = distinct(nodes)
         pools = sorted({node.node_pool for node in listed} - {"", "default", "all"})
         return cls(
             ClusterDump(
@@ -84,6 +91,7 @@ class Cluster:
         """Let go of it. Outcomes stay as they are."""
         if self._finalizer.detach() is not None:
             self._run(self._world.close)
+            self._is_closed = True
         if self._thread is not None:
             self._thread.shutdown()
 
@@ -102,7 +110,8 @@ class Cluster:
         return self._step(lambda: self._world.deregister(namespace, job_id), (namespace, job_id))
 
     def add_node(self, *nodes: Node) -> Outcome:
-        """Nodes join, or are described anew."""
+        """Nodes join. Raises `BadRequestError` for one whose name or id is given twice or already there."""
+        distinct(nodes, self.nodes())
         missing = {node.node_pool for node in nodes} - {pool.name for pool in self.snapshot().node_pools()}
         for name in sorted(missing):
             self._run(lambda name=name: self._world.loop.finish(self._put_pool(name)))  # type: ignore[misc]
@@ -134,7 +143,11 @@ class Cluster:
         return self._step(lambda: self._world.drain(node_id, spec))
 
     def advance(self, seconds: float) -> Outcome:
-        """Let virtual time pass."""
+        """Let virtual time pass. Raises `BadRequestError` unless it is a number of seconds."""
+        if not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+            raise BadRequestError(
+                "simulate.seconds", "no time has passed", f"{seconds!r} is not a number of seconds from 0 on"
+            )
 
         async def nothing() -> None:
             await asyncio.sleep(seconds)
@@ -153,6 +166,7 @@ class Cluster:
 
     def snapshot(self) -> Snapshot:
         """The state itself, as the server sees it; read only."""
+        self._check_open()
         return self._world.snapshot()
 
     def nodes(self) -> tuple[Node, ...]:
@@ -188,16 +202,26 @@ class Cluster:
         """Every check that one more copy fails on a node (None: on all, the nearest miss first).
 
         job: the id of a registered one, or a job as `submit` takes it. group: its name, '' for the first.
+        Raises `NotFoundError` for a node or a group that is not there.
         """
         snapshot = self.snapshot()
         known = snapshot.job(*_key_of(job, namespace)) if isinstance(job, str | Job) else None
         found = known or read_job(job)
         node_id = None if node is None else self.node(node).id
-        return scheduler.explain(found, group or found.task_groups[0].name, snapshot, node_id)
+        names = [each.name for each in found.task_groups]
+        if group and group not in names:
+            raise NotFoundError(
+                "simulate.group", f'job "{found.id}" has no group "{group[:100]}"', f"it has {', '.join(names)}"
+            )
+        return scheduler.explain(found, group or names[0], snapshot, node_id)
 
     def why(self, job: str | Job, *, namespace: str = "default") -> str:
         """One paragraph: what of the job's count is met, and what the rest waits for. Raises `NotFoundError`."""
         return self._why(self.snapshot(), _key_of(job, namespace))
+
+    def missing(self) -> tuple[Missing, ...]:
+        """What every job misses of its count now, with the reasons."""
+        return self._missing(self.snapshot(), None)
 
     def to_snapshot(self) -> bytes:
         """The cluster as it is now, as JSON that `from_snapshot` reads."""
@@ -216,6 +240,7 @@ class Cluster:
 
     def _run(self, work: Callable[[], T]) -> T:
         """Run `work` here, or on a thread of its own where an event loop of the caller is running."""
+        self._check_open()
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -223,6 +248,13 @@ class Cluster:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="simulation")
         return self._thread.submit(work).result()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BadRequestError(
+                "simulate.closed", "the simulation is closed", "close() was called, or its `with` block is over",
+                "look at it and change it before that; outcomes stay as they are",
+            )  # fmt: skip
 
     def _step(self, work: Callable[[], Any], job_key: tuple[str, str] | None = None) -> Outcome:
         before = self.snapshot()
@@ -270,12 +302,15 @@ class Cluster:
             job = snapshot.job(*key)
             if job is None or job.stop:
                 continue
-            for group, metric in sorted(_failed(snapshot, key).items()):
-                why = placement_sentence(metric)
-                nearest = next(iter(scheduler.explain(job, group, snapshot)), None)
-                if nearest is not None and nearest.obstacles:
-                    why += f" The nearest miss is {nearest.node_name}: {nearest.obstacles[0].text}."
+            failed = _failed(snapshot, key)
+            for group, metric in sorted(failed.items()):
+                why = f"{placement_sentence(metric)} {scheduler.nearest_miss(job, group, snapshot)}".rstrip()
                 found.append(Missing(*key, group, metric.coalesced_failures + 1, why, metric))
+            found += [
+                Missing(*key, group, count, self._why(snapshot, key), AllocMetric())
+                for group, count in _away(snapshot, job)
+                if group not in failed
+            ]
         return tuple(found)
 
 
@@ -294,27 +329,69 @@ def read_job(job: JobLike, variables: Mapping[str, str] | None = None) -> Job:
     if isinstance(job, Job):
         return job
     if isinstance(job, Path):
-        name, job = str(job), job.read_text("utf-8")
+        name, job = str(job), _text_of(job)
     else:
         name = "job.nomad.hcl"
     if isinstance(job, str):
         if not job.strip() or ("{" not in job and "\n" not in job):
-            raise BadRequestError(
-                "simulate.job", "no job was read", f'"{job[:80]}" is not the text of a job file',
-                "pass the text of a job file, or its pathlib.Path",
-            )  # fmt: skip
+            raise _no_job(f'"{job[:80]}" is not the text of a job file')
         text = job
         if text.lstrip().startswith("{"):
             api = jobspec.decode_api_job(text) if '"ID"' in text else dict(jobspec.parse_job(text).api)
         else:
             api = dict(jobspec.parse_job(text, filename=name, variables=variables).api)
-    else:
+    elif isinstance(job, Mapping):
         api = jobspec.decode_api_job(job)
+    else:
+        raise _no_job(f"{job!r:.80} is no job")
     made = jobspec.canonicalize(api)
     problems = [str(problem) for problem in jobspec.validate(made)]
     if problems:
         raise InvalidJobError(made.id, problems)
     return jobspec.add_implied_constraints(made, consul=False)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise _no_job(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise _no_job(f"{path} is not text in UTF-8") from None
+
+
+def _no_job(why: str) -> BadRequestError:
+    return BadRequestError(
+        "simulate.job", "no job was read", why,
+        "pass the text of a job file, its pathlib.Path, or a job in the API's form",
+    )  # fmt: skip
+
+
+def _away(snapshot: Snapshot, job: Job) -> Iterator[tuple[str, int]]:
+    """By group: how many copies of its count are not there, whether something waits to place them or not.
+
+    After a failed roll-out, for instance, nothing does.
+    """
+    if job.type not in (JobType.SERVICE, JobType.BATCH) or job.is_periodic or job.is_parameterized:
+        return
+    if job.type is JobType.BATCH and job.status is JobStatus.DEAD:
+        return  # it is over; its allocations may be collected already
+    there = Counter(alloc.task_group for alloc in snapshot.allocs_of_job(*job.key) if _counts(job, alloc))
+    for group in job.task_groups:
+        if there[group.name] < group.count:
+            yield group.name, group.count - there[group.name]
+
+
+def _counts(job: Job, alloc: Allocation) -> bool:
+    """Whether it is one of the job's count: it is live and no canary, or was a batch copy's last try."""
+    if not alloc.is_terminal:
+        return not alloc.is_canary
+    if job.type is not JobType.BATCH or alloc.is_server_terminal or alloc.job_version != job.version:
+        return False
+    is_tried_again = alloc.followup_eval_id or alloc.next_allocation
+    return alloc.client_status is AllocStatus.COMPLETE or (
+        alloc.client_status is AllocStatus.FAILED and not is_tried_again
+    )
 
 
 def _failed(snapshot: Snapshot, key: tuple[str, str]) -> dict[str, AllocMetric]:

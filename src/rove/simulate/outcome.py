@@ -25,7 +25,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class Missing:
-    """Copies of a group that found no room. why: a paragraph; metric: the scheduler's counts behind it."""
+    """Copies of a group's count that are not there: they found no room, or nothing waits to place them.
+
+    why: a paragraph. metric: the scheduler's counts behind it, all zero for copies that do not wait for room.
+    """
 
     namespace: str
     job_id: str
@@ -42,8 +45,8 @@ class Outcome:
     job_id: the job the step was about, '' for steps about nodes. placed, stopped: allocations that began and
     ended, of any job; preempted: those of `stopped` that had to make room for a job of higher priority.
     by_node: how many live allocations of the job (of all jobs) each node holds now, by node name. missing:
-    what still waits for room. why: one paragraph about the job's count (for steps about nodes, one line
-    for each job that misses something; '' if none does).
+    what the job (every job) misses of its count. why: one paragraph about the job's count (for steps about
+    nodes, one line for each job that misses something; '' if none does).
     """
 
     job_id: str = ""
@@ -56,12 +59,12 @@ class Outcome:
 
     @property
     def is_complete(self) -> bool:
-        """True if nothing (of the job) waits for room."""
+        """True if the job (every job) has what its count asks for."""
         return not self.missing
 
     @property
     def failed(self) -> dict[str, str]:
-        """By group: why copies found no room."""
+        """By group: why copies are missing."""
         return {each.group: each.why for each in self.missing}
 
 

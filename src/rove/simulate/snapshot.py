@@ -49,6 +49,9 @@ class ClusterDump(Noun, frozen=True, kw_only=True):
     scheduler_configuration: SchedulerConfiguration = SchedulerConfiguration()
 
 
+PARTS = tuple(field.encode_name for field in msgspec.structs.fields(ClusterDump))
+
+
 def read_dump(source: str | Path | bytes) -> ClusterDump:
     """A dump from a file or from bytes: JSON, or msgpack. Raises `BadRequestError` if it makes no sense."""
     if isinstance(source, bytes):
@@ -65,7 +68,16 @@ def read_dump(source: str | Path | bytes) -> ClusterDump:
 
 
 def dump_of(value: dict[str, Any], name: str = "the snapshot") -> ClusterDump:
-    """A dump from plain values in the API's form; null stands for what is not there."""
+    """A dump from plain values in the API's form; null stands for what is not there.
+
+    Raises `BadRequestError` if it makes no sense; so that no other JSON passes for an empty cluster, it must have
+    Nodes and nothing that a dump has not.
+    """
+    unknown = sorted(str(each) for each in value if each not in PARTS)
+    if unknown:
+        raise _wrong(name, f'"{unknown[0][:100]}" is no part of a snapshot; those are {", ".join(PARTS)}')
+    if value.get("Nodes") is None:
+        raise _wrong(name, "it has no Nodes")
     try:
         value = _without_null(value)
         jobs = [_job(each) for each in value.pop("Jobs", ())]
@@ -118,7 +130,7 @@ def fill(engine: MemoryEngine, dump: ClusterDump) -> None:
     """Put a dump's nouns into an empty engine as the store would have stored them.
 
     Allocations keep the first half of their ids; the second half is the store's own. Those whose job is
-    not in the dump are left out.
+    not in the dump are left out. A paused scheduler is let go on: with it nothing would ever be placed.
     """
     rows: dict[tuple[str, bytes], msgspec.Struct | None] = {}
     for node in dump.nodes:
@@ -127,7 +139,7 @@ def fill(engine: MemoryEngine, dump: ClusterDump) -> None:
         rows["namespaces", key(namespace.create_index, namespace.name)] = namespace
     for pool in dump.node_pools:
         rows["pools", key(pool.create_index, pool.name)] = pool
-    rows["configuration", CONFIGURATION_KEY] = dump.scheduler_configuration
+    rows["configuration", CONFIGURATION_KEY] = replace(dump.scheduler_configuration, pause_eval_broker=False)
     known = _put_jobs(rows, dump.jobs)
     new_ids = _put_allocs(rows, dump.allocations, known)
     for evaluation in dump.evaluations:

@@ -161,8 +161,10 @@ class SimNode:
                 async with self.fleet.dials:
                     pipe = await dial(self.fleet.http, self.fleet.server)
                 await self._serve(pipe)
-            except (RoveError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                log.debug("%s: %s", self.node.name, error)
+            except (RoveError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                said = " ".join(str(error).split())
+                self.fleet.problem = said if isinstance(error, RoveError) else f"{type(error).__name__}: {said}"
+                log.debug("%s: %s", self.node.name, self.fleet.problem)
             await asyncio.sleep(RETRY_S + random.random())
 
     async def _serve(self, pipe: Any) -> None:
@@ -259,6 +261,8 @@ class Fleet:
         """Registrations, again after each loss."""
         self.reported = 0
         """Reports that the server has stored."""
+        self.problem = ""
+        """Why a node was last not connected, or no longer."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.nodes = [SimNode(self, node) for node in nodes]
         self.http: aiohttp.ClientSession
