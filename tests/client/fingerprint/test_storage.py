@@ -12,7 +12,8 @@ from rove.client.fingerprint.storage import probe
 
 
 def test_a_folder_that_does_not_exist_yet_is_measured_where_it_will_be(tmp_path: Path) -> None:
-    assert probe(tmp_path / "a" / "b")[0]["unique.storage.bytestotal"] == probe(tmp_path)[0]["unique.storage.bytestotal"]
+    later, now = probe(tmp_path / "a" / "b")[0], probe(tmp_path)[0]
+    assert later["unique.storage.bytestotal"] == now["unique.storage.bytestotal"]
 
 
 def test_a_volume_has_a_name_even_where_its_mount_is_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

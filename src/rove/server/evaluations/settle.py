@@ -20,7 +20,7 @@ FOLLOW_UP_SPREAD_S = 300.0
 
 BLOCKED_TEXT = "waits for room: not every allocation could be placed"
 CONFLICT_TEXT = "waits for another try: plans conflicted with others too often"
-SUPERSEDED_TEXT = "cancelled: a newer evaluation of the job was carried out"
+SUPERSEDED_TEXT = "a newer evaluation of the job was carried out"
 
 
 def attempts_of(job_type: str) -> int:
