@@ -321,6 +321,23 @@ async def test_a_dry_run_says_where_copies_would_go_and_why_not_elsewhere(http: 
     assert (await http.get("/v1/job/web")).status == 404
 
 
+async def test_a_dry_run_names_whom_it_would_push_aside(http: Any, server: Any, job: Any) -> None:
+    await server.store.commit(PutNode(node=a_node("aaaa-1", cpu=1000)))
+    rules = {"PreemptionConfig": {"ServiceSchedulerEnabled": True}}
+    assert (await http.put("/v1/operator/scheduler/configuration", json=rules)).status == 200
+    low = job("low", Priority=10)
+    low["TaskGroups"][0]["Tasks"][0]["Resources"] = {"CPU": 450, "MemoryMB": 10}
+    said = await register(http, low)
+    await settled(http, said["EvalID"])
+    high = job("high", Priority=90)
+    high["TaskGroups"][0]["Tasks"][0]["Resources"] = {"CPU": 450, "MemoryMB": 10}
+    plan = await (await http.put("/v1/job/high/plan", json={"Job": high})).json()
+    victims = plan["Annotations"]["PreemptedAllocs"]
+    assert [(stub["JobID"], stub["TaskGroup"]) for stub in victims] == [("low", "api")] * 2
+    [verdict] = (await (await http.put("/v1/job/low/plan?why_not=all", json={"Job": low})).json())["WhyNot"]
+    assert any("350 MHz of cpu short" in reason for reason in verdict["Reasons"])
+
+
 async def test_a_job_explains_what_it_waits_for_in_a_paragraph(http: Any, job: Any) -> None:
     said = await register(http, job())
     await settled(http, said["EvalID"])
