@@ -236,13 +236,21 @@ class Node(Noun, frozen=True, kw_only=True):
         return max(0, self.node_resources.cpu.cpu_shares - kept.cpu_shares - cores)
 
     @property
+    def addresses(self) -> tuple[NodeNetworkAddress, ...]:
+        """The addresses of all its networks."""
+        return tuple(address for network in self.node_resources.node_networks for address in network.addresses)
+
+    @property
     def reserved_ports(self) -> frozenset[int]:
-        """Ports that no allocation gets: those kept for the host, and those of each host network."""
+        """Ports that no allocation gets on some address or other."""
+        return self.reserved_ports_on("")
+
+    def reserved_ports_on(self, address: str) -> frozenset[int]:
+        """Ports that no allocation gets on an address ('': on any): those kept for the host and for its network."""
         found = port_numbers(self.reserved_resources.networks.reserved_host_ports)
-        for network in self.node_resources.node_networks:
-            for address in network.addresses:
-                if address.reserved_ports:
-                    found |= port_numbers(address.reserved_ports)
+        for other in self.addresses:
+            if other.reserved_ports and (not address or other.address == address):
+                found |= port_numbers(other.reserved_ports)
         return found
 
 

@@ -96,6 +96,11 @@ def usage_of(resources: AllocatedResources) -> Usage:
     return Usage(cpu=cpu, memory_mb=memory, disk_mb=resources.shared.disk_mb)
 
 
+def same_address(one: str, other: str) -> bool:
+    """True if a port on one address is also one on the other; '' stands for every address."""
+    return not one or not other or one == other
+
+
 def ports_of(resources: AllocatedResources) -> tuple[AllocatedPort, ...]:
     """Every host port that `resources` hold, group and legacy task networks together."""
     legacy = [

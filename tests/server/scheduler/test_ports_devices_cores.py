@@ -220,3 +220,51 @@ def test_device_affinity_looks_at_what_is_free(run: Run) -> None:
     job = a_gpu_job(affinities=(wish,))
     view = view.changed(nodes=[a_node("n2", devices=(gpus(1, model="a100"),))], jobs=[job])
     assert run(view, job).plan.placements[0].node_ids == ("n2",)
+
+
+def _two_addresses(reserved: str = "") -> Any:
+    private = NodeNetworkAddress(alias="private", address="10.1.0.1", reserved_ports=reserved)
+    public = NodeNetworkAddress(address="10.0.0.1")
+    return a_node(node_networks=(NodeNetwork(mode="host", addresses=(public, private)),))
+
+
+def _ingress(name: str, *networks: str) -> Any:
+    ports = tuple(Port(label=f"p{n}", value=443, host_network=network) for n, network in enumerate(networks))
+    return a_job(name, networks=(NetworkResource(reserved_ports=ports),))
+
+
+def test_a_static_port_is_taken_on_its_own_address_only(run: Run) -> None:
+    both, public, private = _ingress("both", "", "private"), _ingress("public", ""), _ingress("private", "private")
+    view = FakeView([_two_addresses()], [both, public, private])
+    plan = run(view, both).plan
+    assert {(port.host_ip, port.value) for port in plan.placements[0].ports[0]} == {
+        ("10.0.0.1", 443),
+        ("10.1.0.1", 443),
+    }
+    assert verify(plan, view) == (plan, True)
+    view = view.carry_out(run(view, public).plan)
+    plan = run(view, private).plan
+    assert len(plan.placements) == 1
+    assert verify(plan, view) == (plan, True)
+    view = view.carry_out(plan)
+    for job in (both, replace(public, id="other")):
+        assert run(view.changed(jobs=[job]), job).failed["api"].dimension_exhausted == {"network: port 443 is taken": 1}
+
+
+def test_a_plan_that_lost_the_race_for_a_port_on_an_address_is_cut(run: Run) -> None:
+    one, other = _ingress("one", "private"), _ingress("other", "private")
+    view = FakeView([_two_addresses()], [one, other])
+    plan = run(view, one).plan
+    after = view.carry_out(run(view, other).plan)
+    kept, whole = verify(plan, after)
+    assert not whole
+    assert not kept.placements
+
+
+def test_a_port_reserved_on_one_address_is_free_on_the_other(run: Run) -> None:
+    private, public = _ingress("private", "private"), _ingress("public", "")
+    view = FakeView([_two_addresses(reserved="443")], [private, public])
+    assert run(view, private).queued == {"api": 1}
+    plan = run(view, public).plan
+    assert len(plan.placements) == 1
+    assert verify(plan, view) == (plan, True)

@@ -228,7 +228,7 @@ class _Explainer:
             return
         taken = self.ledger.taken_ports(self.ask, detail)
         for port in taken:
-            yield Obstacle("port", f"port {port} is taken")
+            yield Obstacle("port", f"port {port.value} is taken")
         ports = self.ledger.try_ports(self.ask, detail) if not taken else ()
         if isinstance(ports, str):
             yield Obstacle("port", ports.removeprefix("network: "))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,6 +19,7 @@ from rove.structs.resources import (
     AllocatedResources,
     Usage,
     ports_of,
+    same_address,
     usage_of,
 )
 
@@ -44,13 +45,23 @@ class Given:
 
 @dataclass(slots=True)
 class Detail:
-    """One node's ports, devices and cores."""
+    """One node's ports (on whatever address), devices and cores. given_ports: those that this plan gives."""
 
     node: Node
     ports: set[int]
-    given_ports: set[int] = field(default_factory=set)
+    given_ports: list[AllocatedPort] = field(default_factory=list)
     devices: set[Instance] = field(default_factory=set)
     cores: set[int] = field(default_factory=set)
+
+    def give(self, ports: Iterable[AllocatedPort]) -> None:
+        """A copy gets these ports."""
+        self.ports.update(port.value for port in ports)
+        self.given_ports.extend(ports)
+
+
+def collides(port: AllocatedPort, others: Iterable[AllocatedPort]) -> bool:
+    """True if one of the others is the same port on the same address."""
+    return any(other.value == port.value and same_address(other.host_ip, port.host_ip) for other in others)
 
 
 def cores_of(allocs: Iterable[Allocation]) -> set[int]:
@@ -174,20 +185,15 @@ class Ledger:
             return "cores"
         detail.devices = used
         detail.cores |= set(cores)
-        taken = {port.value for port in ports}
-        detail.ports |= taken
-        detail.given_ports |= taken
+        detail.give(ports)
         if not devices and not cores:
             return Given(ports)
         return Given(ports, own_resources(ask, detail.node, devices, cores))
 
-    def taken_ports(self, ask: Ask, detail: Detail) -> list[int]:
+    def taken_ports(self, ask: Ask, detail: Detail) -> list[AllocatedPort]:
         """The static ports asked for that somebody else holds."""
-        return [
-            port.value
-            for port in ask.static_ports
-            if port.value in detail.ports and not port.ignore_collision and not self._is_freed(port.value, detail)
-        ]
+        wanted = (self._given(port, port.value, detail.node) for port in ask.static_ports)
+        return [port for port in wanted if not port.ignore_collision and self._is_held(port, detail)]
 
     def carry_out(self, plan: Plan) -> None:
         """Count what the plan stops and places."""
@@ -206,9 +212,7 @@ class Ledger:
                 self.use(row, taken.cpu, taken.memory_mb, taken.disk_mb)
                 ports = placement.ports.get(position, ())
                 if (ports or own is not None) and (detail := self.detail(row)) is not None:
-                    given = {port.value for port in ports}
-                    detail.ports |= given
-                    detail.given_ports |= given
+                    detail.give(ports)
                     tasks = own.tasks.values() if own is not None else ()
                     for task in tasks:
                         detail.cores |= set(task.cpu.reserved_cores)
@@ -218,13 +222,12 @@ class Ledger:
     def try_ports(self, ask: Ask, detail: Detail) -> tuple[AllocatedPort, ...] | str:
         """Ports for one copy, or why there are none. Keeps nothing."""
         found: list[AllocatedPort] = []
-        taken: set[int] = set()
         for port in ask.static_ports:
-            clash = port.value in detail.ports and not self._is_freed(port.value, detail)
-            if (clash or port.value in taken) and not port.ignore_collision:
+            given = self._given(port, port.value, detail.node)
+            if not port.ignore_collision and (collides(given, found) or self._is_held(given, detail)):
                 return f"network: port {port.value} is taken"
-            taken.add(port.value)
-            found.append(self._given(port, port.value, detail.node))
+            found.append(given)
+        taken = {port.value for port in found}
         for port in ask.dynamic_ports:
             value = self._dynamic(detail, taken)
             if value is None:
@@ -233,18 +236,25 @@ class Ledger:
             found.append(self._given(port, value, detail.node))
         return tuple(found)
 
-    def _is_freed(self, port: int, detail: Detail) -> bool:
-        """True if the port is held only by allocations that this plan stops: their successor waits for it."""
-        if port in detail.given_ports or not self.freed:
+    def _is_held(self, port: AllocatedPort, detail: Detail) -> bool:
+        """True if the port is not to be had on its address.
+
+        Held only by allocations that this plan stops, it is to be had: their successor waits for it. Who holds it is
+        looked at only where that can make a difference, since it takes time.
+        """
+        if port.value not in detail.ports:
             return False
-        if port in detail.node.reserved_ports:
-            return False
-        holders = [
-            alloc
-            for alloc in self.view.allocs_of_node(detail.node.id)
-            if any(held.value == port for held in ports_of(alloc.allocated_resources))
-        ]
-        return bool(holders) and all(alloc.id in self.freed for alloc in holders)
+        if not self.freed and len(detail.node.addresses) < 2:
+            return True
+        return self.is_held_by_others((port,), detail, ())
+
+    def is_held_by_others(self, ports: Iterable[AllocatedPort], detail: Detail, leaving: Collection[str]) -> bool:
+        """True if one of the ports would not be to be had though these allocations left."""
+        held = list(detail.given_ports)
+        for alloc in self.view.allocs_of_node(detail.node.id):
+            if alloc.id not in self.freed and alloc.id not in leaving:
+                held += ports_of(alloc.allocated_resources)
+        return any(collides(port, held) or port.value in detail.node.reserved_ports_on(port.host_ip) for port in ports)
 
     def _dynamic(self, detail: Detail, taken: set[int]) -> int | None:
         resources = detail.node.node_resources

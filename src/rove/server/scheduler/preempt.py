@@ -16,7 +16,7 @@ from rove.structs.resources import ports_of
 from .asks import Ask
 from .columns import Candidates
 from .devices import Instance, assign_device, device_answers, devices_in_use, instances_of
-from .ledger import Ledger
+from .ledger import Ledger, collides
 from .picker import Picker
 from .score import fit_score, preemption_score
 
@@ -151,15 +151,16 @@ class Preemptor:
         ask = self.ask
         picked: list[Victim] = []
         if ask.static_ports:
-            wanted = {port.value for port in ask.static_ports if not port.ignore_collision}
             detail = self.ledger.detail(row)
-            taken = wanted & detail.ports if detail else wanted
+            if detail is None:
+                return None
+            taken = self.ledger.taken_ports(ask, detail)
             for victim in victims:
-                held = {port.value for port in ports_of(victim.alloc.allocated_resources)} & taken
-                if held:
+                held = ports_of(victim.alloc.allocated_resources)
+                if any(collides(port, held) for port in taken):
                     picked.append(victim)
-                    taken -= held
-            if taken:
+            others = {victim.alloc.id for victim in picked}
+            if taken and self.ledger.is_held_by_others(taken, detail, others):
                 return None
         return self._device_holders(row, victims, picked) if ask.devices else picked
 

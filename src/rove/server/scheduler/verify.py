@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection
 
 import msgspec
@@ -12,11 +12,11 @@ from rove.structs.alloc import AllocStatus, Desired
 from rove.structs.job import JobType
 from rove.structs.node import NodeStatus
 from rove.structs.plan import AllocStop, InPlaceUpdate, Placement, Plan
-from rove.structs.resources import AllocatedResources, ports_of, usage_of
+from rove.structs.resources import AllocatedPort, AllocatedResources, ports_of, usage_of
 
 from .decision import RESCHEDULED, UPDATING
 from .devices import Instance, devices_in_use, instances_of
-from .ledger import cores_of
+from .ledger import collides, cores_of
 from .view import Bools, Fleet, Floats, Ints, View
 
 EPSILON = 1e-6
@@ -203,24 +203,24 @@ def _details_fit(
     if node is None or node.status is not NodeStatus.READY:
         return False
     taken = view.ports_of_node(node.id)
-    own: Counter[int] = Counter()
-    clash: set[int] = set()
+    own: dict[int, list[AllocatedPort]] = {}
+    clash: list[AllocatedPort] = []
     for placement, position in copies:
         for port in placement.ports.get(position, ()):
             if port.ignore_collision:
                 continue
-            own[port.value] += 1
+            same = own.setdefault(port.value, [])
+            if collides(port, same):
+                return False
+            same.append(port)
             if port.value in taken:
-                clash.add(port.value)
-    if any(many > 1 for many in own.values()):
-        return False
+                clash.append(port)
     resources = [p.own_resources[i] for p, i in copies if i in p.own_resources]
     if not clash and not resources:
         return True
     staying = [alloc for alloc in view.allocs_of_node(node.id) if alloc.id not in stopping]
-    held = {port.value for alloc in staying for port in ports_of(alloc.allocated_resources)}
-    held |= node.reserved_ports
-    if clash & held:
+    held = [port for alloc in staying for port in ports_of(alloc.allocated_resources)] if clash else []
+    if any(collides(port, held) or port.value in node.reserved_ports_on(port.host_ip) for port in clash):
         return False
     return _own_fit(resources, devices_in_use(staying), cores_of(staying))
 
