@@ -46,7 +46,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_QUOTED = re.compile(r'(?:[^"\\$%\n]|\\.|\$\$\{|%%\{|[$%](?!\{))*+')
+_QUOTED = re.compile(r'(?>(?:[^"\\$%\n]++|\\.|\$\$\{|%%\{|[$%](?!\{))*)')
 _OPENERS = "{[("
 _CLOSERS = "}])"
 

@@ -108,7 +108,7 @@ _INSIDE = {("task", "scaling"): 1}
 
 _TOKEN = re.compile(
     r"""[ \t\r\n]*+(?:
-      (?P<text>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+")
+      (?P<text>"(?>(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)")
     | (?P<number>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)
     | (?P<word>true|false|null)
     | (?P<sign>[{}\[\]:,])
