@@ -326,3 +326,33 @@ async def test_a_wish_to_move_a_canary_gives_another_canary() -> None:
         await _healthy(cluster, 1)
         await cluster.server.promote_deployment(cluster.deployment().id, all=True)
         await cluster.until_status("successful", version=1)
+
+
+@virtually
+async def test_a_system_roll_out_is_promoted_with_the_canaries_that_are_left() -> None:
+    async with Cluster(nodes=3) as cluster:
+        job = a_job(type="system", update=an_update(canary=100, max_parallel=9))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        await cluster.register(a_restarting_version(job))
+        await cluster.until(lambda: cluster.deployment().task_groups["api"].healthy_allocs == 3)
+        await cluster.nodes["node-2"].die()
+        await cluster.until(lambda: cluster.deployment().task_groups["api"].desired_canaries == 2)
+        await cluster.add_node(a_node("another"))
+        await cluster.until(lambda: any(a.is_healthy for a in cluster.allocs(running=True) if a.node_id == "another"))
+        await cluster.server.promote_deployment(cluster.deployment().id, all=True)
+        await cluster.until_status("successful", version=1)
+
+
+@virtually
+async def test_nodes_with_a_broken_canary_of_a_system_job_are_healed_without_waiting() -> None:
+    async with Cluster(nodes=4) as cluster:
+        cluster.behave(
+            lambda alloc: Script(unhealthy_after=5.0, healthy_after=None) if alloc.job_version == 1 else Script()
+        )
+        job = a_job(type="system", update=an_update(canary=50, max_parallel=2, auto_revert=True, progress_deadline=0))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        await cluster.register(a_restarting_version(job))
+        await cluster.until_status("failed", version=1)
+        await cluster.until(lambda: 1 not in {a.job_version for a in cluster.allocs(running=True)})

@@ -320,3 +320,18 @@ async def test_a_healthy_copy_that_is_gone_no_longer_counts() -> None:
         await cluster.server.stop_alloc(first.id)
         await cluster.until(lambda: cluster.deployment().task_groups["api"].placed_allocs == 4)
         await cluster.until_status("failed")
+
+
+@virtually
+async def test_copies_that_are_not_healthy_are_replaced_first() -> None:
+    async with Cluster(nodes=4) as cluster:
+        cluster.behave(lambda alloc: Script(healthy_after=None if alloc.job_version == 1 and alloc.index == 2 else 1.0))
+        job = a_job(count=4, update=an_update(max_parallel=1))
+        await cluster.register(job)
+        await cluster.until_status("successful")
+        second = a_restarting_version(job)
+        await cluster.register(second)
+        await cluster.until(lambda: len(cluster.allocs(running=True, version=1)) == 3)
+        await cluster.register(a_restarting_version(second))
+        await cluster.until(lambda: bool(cluster.allocs(running=True, version=2)))
+        assert {alloc.index for alloc in cluster.allocs(version=2)} == {2}

@@ -159,3 +159,27 @@ def test_a_node_gets_its_system_copy_although_the_roll_out_failed_elsewhere(run:
     result = run(FakeView(nodes, [job], [bad], [failed]), job)
     assert nodes_of(result) == ["n2"]
     assert not result.plan.stops
+
+
+def test_evaluations_that_follow_an_in_place_update_add_nothing_to_what_is_full(run: Run) -> None:
+    nodes = [a_node(f"n{i}", meta={"rack": f"r{i % 2}"}) for i in range(4)]
+    job = a_job(count=6, update=an_update(max_parallel=0))
+    old = [an_alloc(job, i, node=f"n{i % 4}", id=f"c{i}") for i in range(6)]
+    for constraint in (APART, ONE_A_RACK):
+        new = a_version(job, constraints=(constraint,))
+        view = FakeView(nodes, [job, new], old)
+        for _ in range(4):
+            view = view.carry_out(run(view, new).plan)
+        kept = [alloc for alloc in view.allocs.values() if not alloc.is_terminal and alloc.job_version == new.version]
+        where = [alloc.node_id if constraint is APART else view.nodes[alloc.node_id].meta["rack"] for alloc in kept]
+        assert len(where) == len(set(where)) > 0
+
+
+def test_a_system_job_keeps_only_as_many_copies_in_place_as_may_be_together(run: Run) -> None:
+    nodes = [a_node(f"n{i}", meta={"rack": f"r{i % 2}"}) for i in range(4)]
+    job = a_job(type="system", update=an_update(max_parallel=4))
+    old = [an_alloc(job, 0, node=f"n{i}", id=f"c{i}") for i in range(4)]
+    new = a_version(job, constraints=(ONE_A_RACK,))
+    result = run(FakeView(nodes, [job, new], old), new)
+    assert len(result.plan.in_place) == 2
+    assert len(result.plan.stops) == 2

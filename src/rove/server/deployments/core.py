@@ -56,10 +56,15 @@ def decide(
     unhealthy or are canaries. stable: the version to go back to, see `newest_stable`. now: seconds since the
     epoch. Equal inputs give an equal decision. Raises nothing.
     """
-    if deployment.status is not DeploymentStatus.RUNNING or not rolls_out(deployment, job):
-        return Decision()  # held, over, or about to be cancelled by the evaluation of what the job became
+    if not rolls_out(deployment, job):
+        return Decision()  # about to be cancelled by the evaluation of what the job became
     mine = [alloc for alloc in allocs if alloc.deployment_id == deployment.id]
     trouble = [alloc for alloc in mine if is_in_trouble(alloc)]
+    if deployment.status is DeploymentStatus.PAUSED:  # what fails meanwhile is replaced all the same
+        able = (alloc for alloc in trouble if may_be_replaced(deployment, alloc, now))
+        return Decision(reschedule=tuple(alloc.id for alloc in able if not alloc.desired_transition.reschedule))
+    if deployment.status is not DeploymentStatus.RUNNING:
+        return Decision()
     hopeless = next((alloc for alloc in trouble if not may_be_replaced(deployment, alloc, now)), None)
     if hopeless is not None:
         return failed(deployment, job, stable, because_unhealthy(deployment, hopeless))

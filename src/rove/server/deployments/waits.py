@@ -62,13 +62,14 @@ def _waits(
         return
     if deployment.status is DeploymentStatus.PAUSED:
         yield Waiting(kind="resume", text=f"it is paused: rove deployment resume {deployment.id[:8]}")
+        yield from _troubled((alloc for alloc in allocs if not alloc.is_server_terminal), now)
         return
     blocked = [evaluation for evaluation in evaluations if evaluation.status is EvalStatus.BLOCKED]
     for name, group in deployment.task_groups.items():
         mine = [alloc for alloc in allocs if alloc.task_group == name and not alloc.is_server_terminal]
         found = [
             *_troubled(mine, now),
-            *_undecided(job, name, mine, checks),
+            *_undecided(deployment, job, name, mine, checks),
             *_lacking_room(name, blocked),
             *_unpromoted(deployment, job, name, group, mine),
         ]
@@ -129,14 +130,17 @@ def _failing(checks: Mapping[str, Any]) -> str:
     return "".join(f"; {text}" for text in told)
 
 
-def _undecided(job: Job, name: str, allocs: Sequence[Allocation], checks: Checks) -> Iterator[Waiting]:
+def _undecided(
+    deployment: Deployment, job: Job, name: str, allocs: Sequence[Allocation], checks: Checks
+) -> Iterator[Waiting]:
     waiting = [alloc for alloc in allocs if is_undecided(alloc)]
     group = job.group(name)
     rules = group.update if group is not None else None
     by_hand = rules is not None and rules.health_check == "manual"
     for alloc in waiting[:NAMED_MAX]:
         start = _started_at(alloc)
-        until = unix_ns(start) + rules.healthy_deadline if rules is not None and start is not None else 0
+        since = 0 if start is None else max(unix_ns(start), deployment.create_time)  # a copy may have run before
+        until = since + rules.healthy_deadline if rules is not None and since else 0
         told = _failing(checks.get(alloc.id, {}))
         doing = f"is {alloc.client_status}"
         what = "waits to be called healthy by hand" if by_hand else "is not healthy yet"

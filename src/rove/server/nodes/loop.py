@@ -30,6 +30,7 @@ from rove.structs.base import from_unix
 from rove.structs.evaluation import Evaluation, Trigger, evaluation_of
 from rove.structs.job import Job, JobType
 from rove.structs.messages import (
+    AllocsChanged,
     AllocUpdates,
     Empty,
     Heartbeat,
@@ -196,18 +197,8 @@ class Nodes:
         full = True
         while True:
             await self._pace.turn()
-            dirty, gone = link.dirty, link.gone
-            link.dirty, link.gone = set(), set()
-            link.wake.clear()
-            snapshot = self._store.snapshot()
-            message = core.assignment(
-                self._all_of(snapshot, link) if full else _known(snapshot, dirty),
-                index=snapshot.index,
-                full=full,
-                gone=gone,
-            )
             try:
-                await link.session.call(Kind.ALLOCS_CHANGED, message, Empty, timeout_s=30.0)
+                await link.session.call(Kind.ALLOCS_CHANGED, self._message(link, full), Empty, timeout_s=30.0)
                 full = False
             except RoveError as error:
                 if link.session.closed.is_set():
@@ -217,6 +208,15 @@ class Nodes:
                 await self._clock.sleep(1.0)
                 continue
             await link.wake.wait()
+
+    def _message(self, link: _Link, full: bool) -> AllocsChanged:
+        """The whole assignment, or what changed since the last message. Made here, so that who waits holds no state."""
+        dirty, gone = link.dirty, link.gone
+        link.dirty, link.gone = set(), set()
+        link.wake.clear()
+        snapshot = self._store.snapshot()
+        allocations = self._all_of(snapshot, link) if full else _known(snapshot, dirty)
+        return core.assignment(allocations, index=snapshot.index, full=full, gone=gone)
 
     def _all_of(self, snapshot: Snapshot, link: _Link) -> list[Allocation]:
         allocations = {allocation.id: allocation for allocation in snapshot.allocs_of_node(link.node_id)}
@@ -251,6 +251,7 @@ class Nodes:
             return
         if link.pusher is not None:
             link.pusher.cancel()
+        session.identity = link.pusher = None  # no cycles: they would wait long for the garbage collector
         if self._links.get(link.node_id) is link:
             del self._links[link.node_id]
             node = self._store.snapshot().node(link.node_id)

@@ -327,7 +327,7 @@ class Group:
                 destructive.append(alloc)
             else:
                 in_place.append(alloc)
-        destructive.sort(key=lambda alloc: (not alloc.is_client_terminal, alloc.index))
+        destructive.sort(key=lambda alloc: (not alloc.is_client_terminal, alloc.is_healthy, alloc.index))
         return destructive, in_place, same
 
     # Replacements

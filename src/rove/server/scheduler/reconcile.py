@@ -22,7 +22,7 @@ from . import decision as reasons
 from .decision import Decision, GroupDecision
 from .followups import Followups
 from .group import Context, FitsInPlace, Group
-from .rollout import Progress, current, finished, new_deployment
+from .rollout import Progress, current, finished, new_deployment, with_fewer_canaries
 from .taint import NodeOf
 
 DecideGroup = Callable[[Context, TaskGroup, list[Allocation]], tuple[GroupDecision, Progress]]
@@ -129,6 +129,7 @@ def settle_deployment(
         return
     if governing.is_active:
         result.deployment_id = governing.id
+        result.deployment = with_fewer_canaries(governing, progress)
         result.deployment_updates += finished(governing, progress)
 
 

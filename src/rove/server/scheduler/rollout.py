@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from rove.structs.base import unix_ns
 from rove.structs.deployment import Deployment, DeploymentGroup, DeploymentStatus
 from rove.structs.job import Job, JobType, TaskGroup, UpdateStrategy
@@ -104,6 +106,16 @@ def _new_group(progress: Progress) -> DeploymentGroup:
         desired_canaries=progress.canaries,
         desired_total=progress.total,
     )
+
+
+def with_fewer_canaries(deployment: Deployment, progress: dict[str, Progress]) -> Deployment | None:
+    """The deployment of a system job, if nodes have left so that it can no longer have all its canaries."""
+    groups = dict(deployment.task_groups)
+    for name, group in deployment.task_groups.items():
+        now = progress.get(name)
+        if now is not None and now.copies is not None and 0 < now.canaries < group.desired_canaries:
+            groups[name] = msgspec.structs.replace(group, desired_canaries=now.canaries)
+    return None if groups == deployment.task_groups else msgspec.structs.replace(deployment, task_groups=groups)
 
 
 def finished(deployment: Deployment, progress: dict[str, Progress]) -> list[DeploymentUpdate]:

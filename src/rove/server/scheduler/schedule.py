@@ -28,6 +28,7 @@ from .place import Outcome, Placer, evictions
 from .randomness import Rng
 from .reconcile import reconcile
 from .system import place_system, reconcile_system
+from .taint import is_of
 from .view import View
 
 
@@ -44,7 +45,7 @@ def schedule(evaluation: Evaluation, view: View, *, now: float, rng: Rng, new_id
     deployment = view.latest_deployment(evaluation.namespace, evaluation.job_id)
     if job is not None and (job.is_periodic or job.is_parameterized) and not job.stop:
         return SchedulerResult(plan=_empty_plan(evaluation, view, job))  # only its children run
-    in_place = InPlaceCheck(job, view)
+    in_place = InPlaceCheck(job, view, allocs)
     is_system = job is not None and job.type in (JobType.SYSTEM, JobType.SYSBATCH)
     ledger = Ledger(view, view.fleet(), rng)
     decide = reconcile_system if is_system and job is not None and not job.stop else None
@@ -159,12 +160,14 @@ def _empty_plan(evaluation: Evaluation, view: View, job: Job) -> Plan:
 class InPlaceCheck:
     """Whether a living allocation's node still meets the constraints of the newest version.
 
-    Of copies that distinct_hosts or distinct_property no longer let be together, those asked about first may stay.
+    Of copies that distinct_hosts or distinct_property no longer let be together, those of the newest version stay, then
+    those asked about first. allocs: all of the job.
     """
 
-    def __init__(self, job: Job | None, view: View) -> None:
+    def __init__(self, job: Job | None, view: View, allocs: Sequence[Allocation]) -> None:
         self._job = job
         self._view = view
+        self._newest = [alloc for alloc in allocs if job is not None and not alloc.is_terminal and is_of(alloc, job)]
         self._asks: dict[str, Ask] = {}
         self._stay: dict[tuple[str, ...], set[str]] = {}
         """By (group or '' for the whole job, attribute or 'host', value): who stays."""
@@ -177,21 +180,40 @@ class InPlaceCheck:
         ask = self._asks.get(group.name)
         if ask is None:
             ask = self._asks[group.name] = ask_of(self._job, group)
+            self._keep_newest(ask)
         return suits(ask, node, alloc.index) and self._keeps_apart(ask, node, alloc.id)
 
+    def _keep_newest(self, ask: Ask) -> None:
+        """Copies of the newest version have their places already."""
+        for alloc in self._newest if ask.distinct_hosts or ask.distinct_properties else ():
+            node = self._view.node(alloc.node_id)
+            if node is not None:
+                for key, _ in self._shares(ask, node, alloc.task_group):
+                    self._stay.setdefault(key, set()).add(alloc.id)
+
     def _keeps_apart(self, ask: Ask, node: Node, alloc_id: str) -> bool:
-        shares: list[tuple[tuple[str, ...], int]] = []
-        if ask.distinct_hosts:
-            scope = "" if ask.distinct_hosts == "job" else ask.group.name
-            shares.append(((scope, "host", node.id), 1))
-        for target, most, kind in ask.distinct_properties:
-            value = resolve(target, node, ask.job.region)
-            if value is None:
-                return False
-            shares.append((("" if kind == "job" else ask.group.name, target, value), most))
+        if any(resolve(target, node, ask.job.region) is None for target, _, _ in ask.distinct_properties):
+            return False
+        shares = self._shares(ask, node, ask.group.name)
         staying = [(self._stay.setdefault(key, set()), most) for key, most in shares]
         if any(alloc_id not in there and len(there) >= most for there, most in staying):
             return False
         for there, _ in staying:
             there.add(alloc_id)
         return True
+
+    @staticmethod
+    def _shares(ask: Ask, node: Node, group: str) -> list[tuple[tuple[str, ...], int]]:
+        """What a copy of `group` on the node takes part of, and how many may: its host, and values of attributes.
+
+        Only what copies of the ask's own group are limited by.
+        """
+        found: list[tuple[tuple[str, ...], int]] = []
+        is_own = group == ask.group.name
+        if ask.distinct_hosts == "job" or (ask.distinct_hosts and is_own):
+            found.append((("" if ask.distinct_hosts == "job" else group, "host", node.id), 1))
+        for target, most, scope in ask.distinct_properties:
+            value = resolve(target, node, ask.job.region)
+            if value is not None and (scope == "job" or is_own):
+                found.append((("" if scope == "job" else group, target, value), most))
+        return found

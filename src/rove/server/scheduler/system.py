@@ -105,12 +105,14 @@ class _SystemGroup:
         fresh = self._apart(sorted(wanted - taken), ask) if not self.paused else []
         if self.failed:  # a node without a copy gets one all the same, but not one that has failed there
             fresh = [node_id for node_id in fresh if node_id not in failed_here]
-        for node_id in fresh:
+        canaries = self._canaries(destructive, fresh)
+        missing = canaries - self._live_canaries() if self._waits(canaries) and self.state is not None else 0
+        for number, node_id in enumerate(fresh):
             before = failed_here.get(node_id)
             stop = AllocStop(alloc_id=before.id, description=reasons.RESCHEDULED) if before else None
             previous = before or moving.get(node_id)
-            self.out.requests.append(Request(0, self.job, previous, stop=stop, node_id=node_id))
-        canaries = self._canaries(destructive)
+            canary = number < missing
+            self.out.requests.append(Request(0, self.job, previous, canary=canary, stop=stop, node_id=node_id))
         replaced = self._replace(destructive, canaries)
         updated = [] if self.failed or self.paused else in_place
         self.out.in_place = updated
@@ -189,8 +191,10 @@ class _SystemGroup:
                     same.append(alloc)
                 elif self.context.must_restart(alloc):
                     destructive.append(alloc)
-                else:
+                elif self.context.fits_in_place(alloc, self.group):
                     in_place.append(alloc)
+                else:
+                    self.out.stop(alloc, reasons.NODE_UNSUITABLE)
                 continue
             node = self.context.node_of(node_id)
             suited = (
@@ -203,47 +207,76 @@ class _SystemGroup:
                 same.append(alloc)  # its node takes nothing new, or its driver has a weak moment, but it may stay
             else:
                 self.out.stop(alloc, reasons.NODE_UNSUITABLE)
-        destructive.sort(key=lambda alloc: alloc.node_id)
+        destructive.sort(key=lambda alloc: (alloc.is_healthy, alloc.node_id))
         return destructive, in_place, same
 
-    def _canaries(self, destructive: list[Allocation]) -> int:
-        """How many canaries this roll-out has; `canary` is a percentage of the nodes to be updated."""
+    def _canaries(self, destructive: list[Allocation], fresh: list[str]) -> int:
+        """How many canaries this roll-out has; `canary` is a percentage of the nodes to be updated.
+
+        Of a roll-out under way there may be fewer when nodes have left: no more are waited for than can be.
+        """
         if self.strategy is None or self.failed:
             return 0
         if self.state is not None:
-            return self.state.desired_canaries
-        if self.context.deployment is not None or not self.strategy.canary or not destructive:
+            wanted = self.state.desired_canaries
+            if not wanted or self.state.promoted:
+                return wanted
+            return max(1, min(wanted, self._live_canaries() + len(destructive) + len(fresh)))
+        well = sum(1 for alloc in destructive if not self._is_sick(alloc))
+        if self.context.deployment is not None or not self.strategy.canary or not well:
             return 0
-        share = math.ceil(self.strategy.canary / 100 * len(destructive))
-        return min(share, self.strategy.max_parallel)
+        return min(math.ceil(self.strategy.canary / 100 * well), self.strategy.max_parallel)
+
+    def _waits(self, canaries: int) -> bool:
+        """True while canaries are out and have not been promoted."""
+        return canaries > 0 and not (self.state is not None and self.state.promoted)
+
+    def _mine(self) -> list[Allocation]:
+        """Copies of the present roll-out that go on."""
+        deployment = self.context.deployment
+        stopping = {stop.alloc_id for stop in self.out.stops}
+        return [
+            alloc
+            for alloc in self.allocs
+            if deployment is not None
+            and alloc.deployment_id == deployment.id
+            and not alloc.is_server_terminal
+            and alloc.id not in stopping
+        ]
+
+    def _live_canaries(self) -> int:
+        return sum(1 for alloc in self._mine() if alloc.is_canary and not alloc.is_client_terminal)
+
+    def _is_sick(self, alloc: Allocation) -> bool:
+        """True for a canary of an earlier roll-out that never became healthy: its node has nothing that works."""
+        deployment = self.context.deployment
+        is_earlier = deployment is None or alloc.deployment_id != deployment.id
+        return alloc.is_canary and not alloc.is_healthy and is_earlier
 
     def _replace(self, destructive: list[Allocation], canaries: int) -> int:
+        """Replace old copies as far as the update rules allow now; returns how many. The sick need no canary."""
         if self.failed or self.paused:
             return 0
-        limit = len(destructive)
-        waiting = canaries > 0 and not (self.state is not None and self.state.promoted)
+        sick = [alloc for alloc in destructive if self._is_sick(alloc)]
+        others = [alloc for alloc in destructive if not self._is_sick(alloc)]
+        waiting = self._waits(canaries)
         if self.strategy is not None:
-            limit = self.strategy.max_parallel - len(self.out.requests)
-            deployment = self.context.deployment
-            stopping = {stop.alloc_id for stop in self.out.stops}
-            mine = [
-                alloc
-                for alloc in self.allocs
-                if deployment is not None
-                and alloc.deployment_id == deployment.id
-                and not alloc.is_server_terminal
-                and alloc.id not in stopping
-            ]
+            mine = self._mine()
             if any(alloc.is_unhealthy for alloc in mine):
                 return 0
+            limit = self.strategy.max_parallel - len(self.out.requests)
             limit -= sum(1 for alloc in mine if not alloc.is_healthy)
+            sick = sick[: max(limit, 0)]
+            limit -= len(sick)
             if waiting:
-                limit = min(limit, canaries - sum(1 for alloc in mine if alloc.is_canary))
-        chosen = destructive[: max(limit, 0)]
-        for alloc in chosen:
+                asked = sum(1 for request in self.out.requests if request.canary)
+                limit = min(limit, canaries - self._live_canaries() - asked)
+            others = others[: max(limit, 0)]
+        for alloc in (*sick, *others):
             stop = AllocStop(alloc_id=alloc.id, description=reasons.UPDATING)
-            self.out.requests.append(Request(0, self.job, alloc, canary=waiting, stop=stop, node_id=alloc.node_id))
-        return len(chosen)
+            canary = waiting and not self._is_sick(alloc)
+            self.out.requests.append(Request(0, self.job, alloc, canary=canary, stop=stop, node_id=alloc.node_id))
+        return len(sick) + len(others)
 
 
 def place_system(placer: Placer, name: str, decision: GroupDecision) -> Outcome:

@@ -100,10 +100,12 @@ def _doubled(plan: Plan, placement: Placement, view: View) -> Bools:
 
 
 def _deployment_lives(plan: Plan, deployment_id: str, namespace: str, job_id: str, view: View) -> bool:
-    if not deployment_id or (plan.deployment is not None and plan.deployment.id == deployment_id):
+    if not deployment_id:
         return True
     newest = view.latest_deployment(namespace, job_id)
-    return newest is not None and newest.id == deployment_id and newest.is_active
+    if newest is not None and newest.id == deployment_id:
+        return newest.is_active
+    return plan.deployment is not None and plan.deployment.id == deployment_id
 
 
 def _may_stay(plan: Plan, update: InPlaceUpdate, view: View) -> bool:
