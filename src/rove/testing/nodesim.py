@@ -246,7 +246,10 @@ class SimNode:
             except RoveError:
                 self._reports = updates + self._reports
                 self._wake.set()
-                return
+                if session.closed.is_set():
+                    return
+                await asyncio.sleep(RETRY_S)
+                continue
             self.fleet.reported += len(updates)
 
 
