@@ -6,9 +6,12 @@ import asyncio
 
 import msgspec
 
+from rove.client.client import Client
 from rove.client.drivers.base import Exit
 from rove.client.state import LocalState
-from rove.structs.job import JobType, UpdateStrategy
+from rove.client.taskrunner.core import Phase
+from rove.structs.alloc import Allocation
+from rove.structs.job import EphemeralDisk, JobType, UpdateStrategy
 from rove.testing.node_agent import World, a_job, a_task, an_alloc, fast_restarts, until
 
 
@@ -245,3 +248,100 @@ async def test_a_deployment_that_began_just_before_the_agent_died_still_hears_of
     await world.agent()
     await until(lambda: world.server.newest[alloc.id].healthy and world.server.newest[alloc.id].healthy_time > before)
     assert len(world.machine.starts) == 1
+
+
+async def test_a_start_under_way_is_finished_before_the_agent_stops(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(config={"start_block_for": "300ms"}, restart_policy=fast_restarts(attempts=0))))
+    await world.server.send(alloc)
+    await until(lambda: client.runners[alloc.id].tasks["main"].machine.phase in (Phase.LAUNCHING, Phase.RUNNING))
+    await client.stop()
+    world.agents.remove(client)
+    assert world.machine.running == [f"{alloc.id}/main"]
+    await world.agent()
+    assert (await world.server.until_status(alloc, "running")).task_states["main"].restarts == 0
+    assert len(world.machine.starts) == 1
+
+
+SLOW = {"config": {"kill_after": "1h"}, "kill_timeout": 3600 * 1_000_000_000}
+
+
+async def ending(world: World, alloc: Allocation) -> None:
+    """Wait until the task has been told to end, which it takes its time for."""
+    await until(lambda: world.machine.tasks[f"{alloc.id}/main"].signals)
+
+
+async def test_a_replacement_still_waits_for_its_predecessor_after_the_agent_is_back(world: World) -> None:
+    client = await world.agent()
+    job = a_job(a_task(**SLOW))
+    group = msgspec.structs.replace(job.task_groups[0], ephemeral_disk=EphemeralDisk(sticky=True))
+    job = msgspec.structs.replace(job, task_groups=(group,))
+    old = an_alloc(job, 2)
+    new = an_alloc(job, 1, previous_allocation=old.id)  # found on disk before its predecessor
+    await world.server.send(old)
+    await world.server.until_status(old, "running")
+    await saved(world)
+    (world.data_dir / "alloc" / old.id / "alloc/data/kept").write_text("precious")
+    await world.server.send(new, msgspec.structs.replace(old, desired_status="stop", modify_index=20))
+    await ending(world, old)
+    await until(lambda: (world.data_dir / "client/allocs" / f"{new.id}.alloc").exists())
+    await world.kill(client)
+
+    again = await world.agent()
+    await again.runners[old.id].wait_opened()
+    await again.runners[new.id].wait_opened()
+    await until(lambda: len(world.machine.tasks[f"{old.id}/main"].signals) > 1)
+    assert world.machine.starts == [f"{old.id}/main"]
+    world.machine.tasks[f"{old.id}/main"].end(Exit())
+    await world.server.until_status(new, "running")
+    assert (world.data_dir / "alloc" / new.id / "alloc/data/kept").read_text() == "precious"
+
+
+async def test_a_stop_that_only_the_node_knows_of_is_not_forgotten(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(**SLOW, restart_policy=fast_restarts())))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    client.runners[alloc.id].stop(description="it has run long enough")
+    await ending(world, alloc)
+    await world.kill(client)
+    world.machine.tasks[f"{alloc.id}/main"].end(Exit(code=1))
+
+    await world.agent()
+    update = await world.server.until_status(alloc, "complete")
+    assert update.client_description == "it has run long enough"
+    assert len(world.machine.starts) == 1
+    assert "Restarting" not in world.server.event_types(alloc)
+
+
+async def test_a_stop_ordered_before_the_task_was_told_is_not_forgotten(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(shutdown_delay=3600 * 1_000_000_000))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    client.runners[alloc.id].stop(description="it has run long enough")
+    await until(lambda: "Waiting for shutdown delay" in event_types(client, alloc))
+    await world.kill(client)
+
+    await world.agent()
+    assert (await world.server.until_status(alloc, "complete")).client_description == "it has run long enough"
+
+
+def event_types(client: Client, alloc: Allocation) -> list[str]:
+    return [str(event.type) for event in client.runners[alloc.id].tasks["main"].machine.state.events]
+
+
+async def test_a_restart_under_way_is_carried_on_and_not_counted(world: World) -> None:
+    client = await world.agent()
+    alloc = an_alloc(a_job(a_task(**SLOW, restart_policy=fast_restarts(attempts=0))))
+    await world.server.send(alloc)
+    await world.server.until_status(alloc, "running")
+    client.runners[alloc.id].restart("main", all_tasks=False, reason="asked for by a person")
+    await ending(world, alloc)
+    await world.kill(client)
+    world.machine.tasks[f"{alloc.id}/main"].end(Exit(code=1))
+
+    await world.agent()
+    await until(lambda: len(world.machine.starts) == 2)
+    await until(lambda: world.server.newest[alloc.id].task_states["main"].restarts == 1)
+    assert (await world.server.until_status(alloc, "running")).task_states["main"].failed is False

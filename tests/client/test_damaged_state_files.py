@@ -47,6 +47,18 @@ def test_a_node_keeps_its_id(tmp_path: Path) -> None:
     assert state.identity(RealIds()) == state.identity(RealIds())
 
 
+async def test_a_disk_that_takes_no_more_keeps_no_agent_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = LocalState(tmp_path)
+    state.open()
+    before = state.first_sequence(1000.0)
+    (tmp_path / "starts.tmp").mkdir()  # nothing can be written where the file is made
+    assert state.first_sequence(2000.0) > before
+    assert str(tmp_path / "starts") in caplog.text
+    await state.close()
+
+
 @pytest.mark.parametrize("damage", ["truncate", "empty", "flip", "text", "newer"])
 async def test_a_damaged_file_is_set_aside_and_named(tmp_path: Path, damage: str) -> None:
     state = LocalState(tmp_path)

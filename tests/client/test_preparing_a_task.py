@@ -38,6 +38,14 @@ def test_directories_have_the_modes_that_tasks_of_any_user_need(tmp_path: Path) 
     assert modes == {"local": 0o777, "secrets": 0o700, "private": 0o700, "tmp": 0o1777}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
+def test_directories_that_are_there_already_become_the_tasks_users(tmp_path: Path) -> None:
+    make_dirs(tmp_path / "web", None)
+    make_dirs(tmp_path / "web", (1234, 1235))
+    for name, owner in (("secrets", 1234), ("private", 1234), ("local", 0)):
+        assert (tmp_path / "web" / name).stat().st_uid == owner
+
+
 def test_a_link_in_the_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "local").symlink_to("/etc")

@@ -84,6 +84,8 @@ async def test_a_signal_that_the_driver_refuses_is_an_error_for_the_caller(world
     with pytest.raises(RoveError, match="SIGHUP") as caught:
         await world.server.call(Kind.ALLOC_SIGNAL, SignalRequest(alloc_id=alloc.id, signal="SIGHUP"), Empty)
     assert caught.value.why == "not this one"
+    state = world.agents[-1].runners[alloc.id].tasks["main"].machine.state
+    assert "Signaling" not in [event.type for event in state.events]
 
 
 @pytest.mark.parametrize("kind", [Kind.ALLOC_RESTART, Kind.ALLOC_SIGNAL, Kind.ALLOC_STATS, Kind.FS_LIST, Kind.ALLOC_GC])

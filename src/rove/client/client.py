@@ -56,6 +56,8 @@ SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "ACCESS_K
 """Variables of the agent whose name holds one of these are not handed to tasks."""
 OWN_PREFIXES = ("ROVE_", "NOMAD_", "VAULT_", "CONSUL_")
 
+LAUNCH_GRACE_S = 10.0
+"""How long an agent that stops waits for starts under way: one that is cut short is undone."""
 STOP_GRACE_S = 30.0
 """How much longer than the longest kill_timeout an agent that ends its tasks waits for them."""
 
@@ -155,8 +157,7 @@ class Client:
         if self.settings.destroy_on_shutdown:
             await asyncio.gather(*(self.remove(alloc_id) for alloc_id in list(self.runners)))
         self._leaving = True
-        for runner in self.runners.values():
-            await runner.detach()
+        await asyncio.gather(*(runner.detach(LAUNCH_GRACE_S) for runner in self.runners.values()))
         loops = [*self._tasks, *self._removals.values()] + ([self._down_timer] if self._down_timer else [])
         for task in loops:
             task.cancel()
@@ -235,8 +236,10 @@ class Client:
     # --- allocations --------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        for remembered in self.state.load():
-            self._run(remembered.alloc, remembered.record or AllocRecord())
+        found = [self._add(kept.alloc, kept.record or AllocRecord()) for kept in self.state.load()]
+        for runner in found:  # all are known before the first begins: some wait for others
+            if runner is not None:
+                self._begin(runner)
         for damage in self.state.damage:
             self._events.append(
                 NodeEvent(
@@ -302,22 +305,15 @@ class Client:
             )
             return
         record = (self.state.record_of(alloc.id) or AllocRecord()) if has_traces else None
-        self._run(alloc, record)
+        if (runner := self._add(alloc, record)) is not None:
+            self._begin(runner)
 
-    def _run(self, alloc: Allocation, record: AllocRecord | None) -> None:
-        before = [alloc.previous_allocation, *alloc.preempted_allocations]
-        ending = [
-            other for alloc_id, other in self.runners.items()
-            if other.alloc.is_terminal and not other.ended.is_set()
-            and (alloc_id in before or shares_port(alloc, other.alloc))
-        ]  # fmt: skip
-        previous = self.runners.get(alloc.previous_allocation)
+    def _add(self, alloc: Allocation, record: AllocRecord | None) -> AllocRunner | None:
+        """A runner for it; None, and the server is told, if the allocation makes no sense."""
         try:
             runner = AllocRunner(
                 self._around, alloc, record=record, on_update=self.reporter.add,
                 save_alloc=self.state.save_alloc, save_record=self.state.save_record, discovery=self._discovery,
-                predecessors=ending,
-                previous_dir=previous.dir if previous else None,
             )  # fmt: skip
         except RoveError as error:
             self.reporter.add_bare(
@@ -328,8 +324,21 @@ class Client:
                     sequence=self._around.first_sequence + 1,
                 )
             )
-            return
+            return None
         self.runners[alloc.id] = runner
+        return runner
+
+    def _begin(self, runner: AllocRunner) -> None:
+        alloc = runner.alloc
+        before = [alloc.previous_allocation, *alloc.preempted_allocations]
+        ending = [
+            other for alloc_id, other in self.runners.items()
+            if other.alloc.is_terminal and not other.ended.is_set()
+            and (alloc_id in before or shares_port(alloc, other.alloc))
+        ]  # fmt: skip
+        previous = self.runners.get(alloc.previous_allocation)
+        if not alloc.is_terminal:  # what is to end waits for nobody, or two might wait for each other
+            runner.follow(ending, previous.dir if previous else None)
         self.reporter.add(runner, False)
         if alloc.is_server_terminal:
             runner.stop()

@@ -113,8 +113,11 @@ class LocalState:
         except (OSError, ValueError):
             before = 0
         start = max(before + 1, int(now))
-        _replace(path, str(start).encode())
-        _sync_dir(self._path)
+        try:
+            _replace(path, str(start).encode())
+            _sync_dir(self._path)
+        except OSError as error:  # a full disk: the tasks that run here need an agent all the more
+            log.error("state file %s was not written: %s; the clock orders the reports", path, error.strerror or error)
         return start << SEQUENCE_BITS
 
     def load_meta(self) -> dict[str, str | None]:

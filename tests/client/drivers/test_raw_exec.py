@@ -189,6 +189,32 @@ async def test_limits_are_asked_for_and_a_refusal_is_told(case, driver):
         assert limits.applied["memory_reserved_bytes"] == str(32 << 20)
 
 
+async def test_a_task_runs_on_the_cores_that_are_held_for_it_alone(case, driver):
+    core = max(os.sched_getaffinity(0))
+    resources = AllocatedTask(cpu=AllocatedCpu(cpu_shares=100, reserved_cores=(core,)))
+    spec = task_spec(
+        case.base, {"command": "grep", "args": ["Cpus_allowed_list", "/proc/self/status"]}, resources=resources
+    )
+
+    handle = await driver.start(spec, quiet)
+
+    assert (await handle.wait()).is_success
+    assert (spec.log_dir / "web.stdout.0").read_text().split() == ["Cpus_allowed_list:", str(core)]
+
+
+async def test_cores_that_this_machine_does_not_have_are_told(case, driver):
+    told: list[str] = []
+
+    async def emit(message: str, details: object) -> None:
+        told.append(message)
+
+    resources = AllocatedTask(cpu=AllocatedCpu(reserved_cores=(1023,)))
+    handle = await driver.start(task_spec(case.base, case.config(Behaviour.RUN), resources=resources), emit)
+
+    assert "kernel refused [1023]" in handle._handle.limits.missing["cores"]
+    assert told
+
+
 def test_a_refused_limit_is_worded_for_people():
     assert limits_refused(Limits({"group": "v2"}, {})) == ""
     assert "the memory limit (no such file)" in limits_refused(Limits({}, {"memory_bytes": "no such file"}))
@@ -340,7 +366,9 @@ def test_a_record_of_a_task_that_never_ran_is_an_error():
 
 def test_an_unknown_end_is_not_a_success():
     assert not exit_of(ExitRecord(None, None, unknown="the shim was killed")).is_success
+    assert exit_of(ExitRecord(None, None, unknown="the shim was killed")).code == -1
     assert exit_of(ExitRecord(None, 9)).signal == 9
+    assert exit_of(ExitRecord(None, 9)).code == 0
 
 
 def test_the_registry_makes_it_from_the_agents_configuration(tmp_path):

@@ -156,6 +156,25 @@ def test_a_restart_for_failing_checks_is_counted() -> None:
     assert [action.do for action in actions] == [Do.KILL]
 
 
+@pytest.mark.parametrize(("mode", "used", "delay_s"), [("fail", 0, 10.0), ("delay", 2, 59.0)])
+def test_a_restart_for_failing_checks_waits_as_the_policy_says(mode: str, used: int, delay_s: float) -> None:
+    rules = Rules(msgspec.structs.replace(POLICY, mode=mode), restart_on_success=True)
+    machine = msgspec.structs.replace(running(), window_started=100, window_count=used)
+    machine, actions = step(machine, Restart(ev.restart_signaled(1, "check"), counted=True), rules, now=101, jitter=0)
+    assert [action.do for action in actions] == [Do.KILL]
+    assert machine.state.events[-1].details["start_delay"] == str(int(delay_s * S))
+    machine, actions = step(machine, Exited(signal=15), rules, now=102, jitter=0)
+    assert machine.phase is Phase.BACKOFF
+    assert [(action.do, action.seconds) for action in actions] == [(Do.WAIT, delay_s)]
+
+
+def test_a_restart_by_a_person_does_not_wait_for_an_earlier_restarts_delay() -> None:
+    machine = msgspec.structs.replace(running(), restart_delay_s=10.0)
+    machine, _ = step(machine, Restart(ev.restart_signaled(1, "asked")), SERVICE, now=100, jitter=0)
+    machine, actions = step(machine, Exited(signal=15), SERVICE, now=100, jitter=0)
+    assert [action.do for action in actions] == [Do.PREPARE]
+
+
 def test_a_stop_during_the_start_aborts_it() -> None:
     machine = run(Begin(), Prepared())
     machine, actions = step(machine, Stop(ev.killing(1, 5)), SERVICE, now=1, jitter=0)

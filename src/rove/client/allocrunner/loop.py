@@ -66,14 +66,8 @@ class AllocRunner:
         save_alloc: Callable[[Allocation], Awaitable[None]],
         save_record: Callable[[str, AllocRecord], Awaitable[None]],
         discovery: Discovery,
-        predecessors: Sequence[AllocRunner] = (),
-        previous_dir: Path | None = None,
     ) -> None:
-        """on_update: called with (runner, urgent) whenever there is something to report.
-
-        predecessors: allocations on this node that have to let go of their ports and disk first.
-        previous_dir: directory of the predecessor for sticky disks.
-        """
+        """on_update: called with (runner, urgent) whenever there is something to report."""
         self.alloc = alloc
         self.stopping = False
         self.ended = asyncio.Event()
@@ -86,8 +80,8 @@ class AllocRunner:
         self._on_update = on_update
         self._save_alloc = save_alloc
         self._save_record = save_record
-        self._predecessors = predecessors
-        self._previous_dir = previous_dir
+        self._predecessors: Sequence[AllocRunner] = ()
+        self._previous_dir: Path | None = None
         self._restored = record is not None
         self._winding_down = False
         """True once a stop is past the group's shutdown delay."""
@@ -95,6 +89,8 @@ class AllocRunner:
         self._awaiting = False
         """True while predecessors hold up the start."""
         self._opened = asyncio.Event()
+        self._found = asyncio.Event()
+        """Set once it is opened, or waits for predecessors: nothing of it runs yet."""
         self._opening: asyncio.Task[None] | None = None
         self._deferred = 0
         self._dirty = False
@@ -131,6 +127,14 @@ class AllocRunner:
 
     # --- orders -------------------------------------------------------------------------------------
 
+    def follow(self, predecessors: Sequence[AllocRunner], previous_dir: Path | None) -> None:
+        """What comes before it; to be said before `start`.
+
+        predecessors: allocations on this node that have to let go of their ports and disk first.
+        previous_dir: directory of the predecessor for sticky disks.
+        """
+        self._predecessors, self._previous_dir = predecessors, previous_dir
+
     def start(self) -> None:
         """Set the allocation up and run it, or take over what an earlier agent started."""
         self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -161,6 +165,8 @@ class AllocRunner:
             return
         self.stopping = True
         self._description = description
+        if not self.is_over:  # else the next agent has nothing to end, and it may be about to be forgotten
+            self._spawn(self._save())
         self._spawn(self._stop(skip_delay))
 
     async def _stop(self, skip_delay: bool) -> None:
@@ -245,23 +251,25 @@ class AllocRunner:
         with contextlib.suppress(OSError):
             state.rmdir()
 
-    async def detach(self) -> None:
-        """Let go of everything without touching it: the agent is about to stop."""
+    async def detach(self, grace_s: float = 0.0) -> None:
+        """Let go of everything without touching it: the agent is about to stop.
+
+        grace_s: how long starts under way may take to be finished.
+        """
         self._deferred += 1
         await self._cancel_timers()
         for work in (*self._work, self._opening):
             if work is not None:
                 work.cancel()
-        for runner in self.tasks.values():
-            await runner.detach()
+        await asyncio.gather(*(runner.detach(grace_s) for runner in self.tasks.values()))
 
     def check_results(self) -> dict[str, object]:
         """The newest results of the checks, as the HTTP API shows them."""
         return self._offering.results()
 
     async def wait_opened(self) -> None:
-        """Wait until it is set up, or what an earlier agent started has been found."""
-        await self._opened.wait()
+        """Wait until what an earlier agent started has been found, or it is known that nothing was."""
+        await self._found.wait()
 
     # --- what others ask ----------------------------------------------------------------------------
 
@@ -328,7 +336,7 @@ class AllocRunner:
 
     async def _open(self) -> None:
         try:
-            if self._restored:
+            if self._restored and any(runner.has_begun for runner in self.tasks.values()):
                 await self._restore()
             else:
                 await self._set_up()
@@ -341,11 +349,13 @@ class AllocRunner:
             self._doom(f"the allocation directory could not be made: {error.strerror or error}")
         self._ready = True
         self._opened.set()
+        self._found.set()
         self._changed()
 
     async def _set_up(self) -> None:
         await self._save_alloc(self.alloc)  # durable first: no process without an owner on record
         self._awaiting = True
+        self._found.set()
         for predecessor in self._predecessors:
             await predecessor.ended.wait()
         self._predecessors, self._awaiting = (), False
@@ -399,6 +409,8 @@ class AllocRunner:
         orders = decide(views, stopping=self._winding_down)
         for order in orders.stop:
             self._stop_task(order)
+        if self.stopping and not self._winding_down:
+            return  # it waits to be ended: nothing more begins
         for name in orders.start:
             self.tasks[name].begin()
 

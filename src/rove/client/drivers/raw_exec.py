@@ -35,6 +35,8 @@ PLUGIN_KEYS = ("enabled", "denied_host_uids", "denied_host_gids", "denied_envvar
 MIB = 1024 * 1024
 OOM_SCORE_MAX = 1000
 NEVER_RAN_CODE = 127
+UNKNOWN_CODE = -1
+"""Of a task that ended without anybody learning how."""
 
 LIMIT_WORDS = {
     "group": "a control group of its own",
@@ -42,6 +44,7 @@ LIMIT_WORDS = {
     "memory_reserved_bytes": "the memory reservation",
     "cpu_shares": "the cpu share",
     "oom_score_adj": "oom_score_adj",
+    "cores": "the cores held for the task",
 }
 
 
@@ -160,6 +163,7 @@ class RawExecDriver:
             max_file_bytes=max(1, spec.log_config.max_file_size_mb) * MIB,
             cgroup=cgroup_spec(spec, state_dir, self._cgroup_parent),
             oom_score_adj=spec.config.get("oom_score_adj") or None,
+            cores=list(spec.resources.cpu.reserved_cores),
         )
 
     def _identity(self, user: str) -> tuple[int | None, int | None, list[int]]:
@@ -249,7 +253,7 @@ def exit_of(record: ExitRecord) -> Exit:
     if record.error is not None:
         return Exit(code=NEVER_RAN_CODE, error=record.error.text, finished_at=record.at)
     return Exit(
-        code=record.code or 0,
+        code=UNKNOWN_CODE if record.unknown and not record.signal else record.code or 0,
         signal=record.signal or 0,
         oom_killed=record.oom_killed,
         error=record.unknown,

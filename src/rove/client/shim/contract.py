@@ -105,6 +105,8 @@ class LaunchSpec(NamedTuple):
     cgroup: CgroupSpec | None = None
     oom_score_adj: int | None = None
     no_new_privs: bool = False
+    cores: list[int] = []
+    """The only cores it runs on; empty leaves it all of them."""
     drain_s: float = 1.0
     """How long a process that outlives the main one may keep the output open."""
     kind: str = KIND_PROCESS
@@ -339,6 +341,7 @@ def _launch_spec(fields: _Fields) -> LaunchSpec:
         cgroup=None if cgroup is None else _cgroup_spec(cgroup),
         oom_score_adj=fields.maybe_integer("oom_score_adj"),
         no_new_privs=fields.flag("no_new_privs", False),
+        cores=fields.items("cores", int),
         drain_s=fields.number("drain_s", 1.0),
         kind=fields.text("kind", KIND_PROCESS),
         version=fields.integer("version"),

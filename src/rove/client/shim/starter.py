@@ -203,6 +203,8 @@ def _record(spec: LaunchSpec, child: Child, dirs: dict[str, str], limits: Limits
         limits.missing["group"] = child.refused
     if spec.oom_score_adj is not None:
         _adjust_oom(child.pid, spec.oom_score_adj, limits)
+    if spec.cores:
+        _hold_to_cores(child.pid, spec.cores, limits)
     shim_pid = os.getppid()
     return PidRecord(
         pid=child.pid,
@@ -223,6 +225,15 @@ def _adjust_oom(pid: int, value: int, limits: Limits) -> None:
         limits.applied["oom_score_adj"] = str(value)
     except OSError as error:
         limits.missing["oom_score_adj"] = f"the kernel refused {value}: {error.strerror}"
+
+
+def _hold_to_cores(pid: int, cores: list[int], limits: Limits) -> None:
+    """The child has not run its program yet, so that every process it will have inherits this."""
+    try:
+        os.sched_setaffinity(pid, cores)
+        limits.applied["cores"] = ",".join(str(core) for core in cores)
+    except (OSError, ValueError, OverflowError) as error:
+        limits.missing["cores"] = f"the kernel refused {cores}: {getattr(error, 'strerror', None) or error}"
 
 
 def _commit(state_dir: str, child: Child, record: PidRecord) -> None:

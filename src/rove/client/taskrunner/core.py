@@ -77,6 +77,7 @@ TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
     (Phase.BACKOFF, Signal.RESTART): Phase.PREPARING,
     (Phase.BACKOFF, Signal.STOP): Phase.DEAD,
     (Phase.RESTARTING, Signal.ENDED): Phase.PREPARING,
+    (Phase.RESTARTING, Signal.RETRY): Phase.BACKOFF,
     (Phase.RESTARTING, Signal.RESTART): Phase.RESTARTING,
     (Phase.RESTARTING, Signal.STOP): Phase.STOPPING,
     (Phase.STOPPING, Signal.LAUNCHED): Phase.STOPPING,
@@ -197,6 +198,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     window_count: int = 0
     settled_at: float = 0.0
     """When the first start succeeded or failed; downloads lie before it. 0: not yet."""
+    restart_delay_s: float = 0.0
+    """How long a task that is being restarted has to wait once it has ended."""
     state: TaskState = TaskState()
 
     @property
@@ -297,6 +300,8 @@ def _exited(
     if machine.phase is Phase.STOPPING:
         return _move(machine, Signal.ENDED, [event, ev.killed(now)], now)
     if machine.phase is Phase.RESTARTING:
+        if machine.restart_delay_s:
+            return _move(machine, Signal.RETRY, [event], now, machine.restart_delay_s)
         return _move(machine, Signal.ENDED, [event], now)
     if exited.is_success and not rules.restart_on_success:
         return _move(machine, Signal.FINISH, [event], now)
@@ -308,13 +313,15 @@ def _restart(
     machine: Machine, event: TaskEvent, counted: bool, rules: Rules, now: float, jitter: float
 ) -> tuple[Machine, tuple[Action, ...]]:
     if not counted or machine.phase is not Phase.RUNNING:
+        machine = msgspec.structs.replace(machine, restart_delay_s=0.0)
         return _move(machine, Signal.RESTART, [event], now)
     verdict = judge(machine, rules, recoverable=True, now=now, jitter=jitter)
     machine = msgspec.structs.replace(machine, window_started=verdict.window_started, window_count=verdict.window_count)
     if verdict.delay_s is None:
         machine = _fail(machine)
         return _move(machine, Signal.STOP, [event, ev.not_restarting(now, verdict.reason)], now)
-    return _move(machine, Signal.RESTART, [event], now)
+    machine = msgspec.structs.replace(machine, restart_delay_s=verdict.delay_s)
+    return _move(machine, Signal.RESTART, [event, ev.restarting(now, verdict.reason, verdict.delay_s)], now)
 
 
 def _sentence(

@@ -168,11 +168,11 @@ class TaskRunner:
     async def signal(self, name: str, reason: str = "asked for by a person") -> None:
         """Send a signal to the running task. Raises `NotFoundError`, `RoveError`."""
         handle = self.running_handle()
-        self.note(ev.signaling(self._around.clock.now(), name, reason))
         try:
             await handle.signal(name)
         except DriverError as error:
             raise RoveError("task.signal", f'task "{self.name}" did not get {name}', error.what) from error
+        self.note(ev.signaling(self._around.clock.now(), name, reason))
 
     def running_handle(self) -> TaskHandle:
         """The handle of the running task. Raises `NotFoundError` if it is not running."""
@@ -201,21 +201,45 @@ class TaskRunner:
         handle = await self._recover()
         if self._detached:
             return
+        if before in (Phase.STOPPING, Phase.RESTARTING):
+            self._go_on_ending(handle)
+            return
         self.machine = msgspec.structs.replace(self.machine, phase=Phase.WAITING)
         if handle is not None:
             self.handle = handle
             started = self.machine.state.started_at
             self._post(Adopted(started.timestamp() if started else 0.0))
-        elif before in (Phase.RUNNING, Phase.RESTARTING, Phase.STOPPING):
-            text = "the task of the earlier agent could not be found"
-            self.note(ev.event(ev.RESTORE_FAILED, self._around.clock.now(), text))
-            self.machine = msgspec.structs.replace(self.machine, phase=Phase.RUNNING)
-            self._post(Exited(error=text))
+        elif before is Phase.RUNNING:
+            self._lost()
         elif before is not Phase.WAITING:
             self._post(Begin())
 
+    def _go_on_ending(self, handle: TaskHandle | None) -> None:
+        """The earlier agent died while it ended the task: the order stands, whatever came of the task since."""
+        self.handle = handle
+        if handle is not None:
+            self._perform(Action(Do.WATCH))
+            self._perform(Action(Do.KILL))
+            self._on_change()
+        elif self._saved_handle is None and self.machine.phase is Phase.STOPPING:
+            self._post(Aborted())  # it was stopped before it had started
+        else:
+            self._lost()
+
+    def _lost(self) -> None:
+        text = "the task of the earlier agent could not be found"
+        self.note(ev.event(ev.RESTORE_FAILED, self._around.clock.now(), text))
+        if self.machine.phase is Phase.WAITING:
+            self.machine = msgspec.structs.replace(self.machine, phase=Phase.RUNNING)
+        self._post(Exited(error=text))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its turn has come; an agent that died early left only the driver's directory to tell."""
+        return self.machine.phase is not Phase.WAITING or self._dirs.state.exists()
+
     async def _recover(self) -> TaskHandle | None:
-        if self.machine.phase is Phase.WAITING and not self._dirs.state.exists():
+        if not self.has_begun:
             return None
         for attempt in range(RESTORE_RETRIES):
             try:
@@ -228,9 +252,14 @@ class TaskRunner:
                 await self._around.clock.sleep(RESTORE_RETRY_S)
         return None
 
-    async def detach(self) -> None:
-        """Let go of the task without touching it: the agent is about to stop."""
+    async def detach(self, grace_s: float = 0.0) -> None:
+        """Let go of the task without touching it: the agent is about to stop.
+
+        grace_s: how long a start under way may take to be finished; a start that is cut short is undone.
+        """
         self._detached = True
+        if grace_s and self._work is not None and self.machine.phase is Phase.LAUNCHING:
+            await asyncio.wait({self._work}, timeout=grace_s)
         for work in (self._work, *self._others):
             if work is not None and work is not asyncio.current_task():
                 work.cancel()
@@ -356,6 +385,7 @@ class TaskRunner:
         self._post(Exited(end.code, end.signal, end.oom_killed, end.error))
 
     async def _kill(self) -> None:
+        await self._save()  # first: the next agent must not take the end that is ordered here for a failure
         if self._before_kill is not None:
             await self._before_kill()
         if self.machine.phase is Phase.STOPPING:

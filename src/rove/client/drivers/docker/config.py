@@ -114,6 +114,16 @@ PLUGIN_KEYS = frozenset(
     ]
 )
 
+WITHOUT_EFFECT = frozenset(
+    ["disable_log_collection", "logging", "oom_score_adj", "infra_image", "infra_image_pull_timeout"]
+)
+"""Plugin options that are read, so that a node's file can be kept, and do nothing here."""
+REFUSED = {
+    "allowed_modes": "jobs could use the modes that it does not list",
+    "tls": "the engine would be reached without it",
+}
+"""Plugin options that would protect something, and what it would mean to pass over them."""
+
 DEFAULT_CAPS = frozenset(
     [
         "audit_write",
@@ -164,10 +174,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def policy_of(plugin: Mapping[str, Any], *, total_mhz: int, cores: int) -> Policy:
-    """The plugin's config as a policy. Raises `DriverError` for unknown options."""
+    """The plugin's config as a policy. Raises `DriverError` for options that are unknown or cannot be kept."""
     unknown = sorted(set(plugin) - PLUGIN_KEYS)
     if unknown:
         raise DriverError(f"docker's plugin config has no option {unknown[0]!r}")
+    for key, why in REFUSED.items():
+        if plugin.get(key):
+            raise DriverError(f"docker's plugin option {key} is not supported: {why}")
     caps = plugin.get("allow_caps")
     return Policy(
         volumes_enabled=bool(merged(plugin.get("volumes")).get("enabled", False)),
@@ -179,6 +192,11 @@ def policy_of(plugin: Mapping[str, Any], *, total_mhz: int, cores: int) -> Polic
         total_mhz=total_mhz,
         cores=cores,
     )
+
+
+def without_effect(plugin: Mapping[str, Any]) -> list[str]:
+    """The options of the plugin's config that are set and do nothing."""
+    return sorted(key for key in WITHOUT_EFFECT if plugin.get(key))
 
 
 def problems(config: Mapping[str, Any]) -> list[str]:
@@ -353,7 +371,7 @@ def _host_config(spec: TaskSpec, policy: Policy, bindings: dict[str, list[dict[s
         "IpcMode": config.get("ipc_mode") or "",
         "UTSMode": config.get("uts_mode") or "",
         "UsernsMode": config.get("userns_mode") or "",
-        "CpusetCpus": config.get("cpuset_cpus") or "",
+        "CpusetCpus": ",".join(map(str, spec.resources.cpu.reserved_cores)) or config.get("cpuset_cpus") or "",
         "VolumeDriver": config.get("volume_driver") or "",
     }
     if hard > memory.memory_mb > 0:
@@ -409,15 +427,15 @@ def _caps(asked: Sequence[str] | None, policy: Policy) -> list[str]:
 
 
 def _binds_and_mounts(spec: TaskSpec, policy: Policy) -> tuple[list[str], list[dict[str, Any]]]:
-    binds = [
-        f"{spec.shared_dir}:/alloc",
-        f"{spec.task_dir / 'local'}:/local",
-        f"{spec.task_dir / 'secrets'}:/secrets",
-    ]
+    own = ((spec.shared_dir, "/alloc"), (spec.task_dir / "local", "/local"), (spec.task_dir / "secrets", "/secrets"))
+    # A task that may mount the allocation's directory can put links in their place before its next start.
+    binds = [f"{_held_inside(path, str(path), spec)}:{target}" for path, target in own]
     for mount in spec.mounts:
         options = ",".join(filter(None, ("ro" if mount.read_only else "", mount.propagation)))
         binds.append(f"{mount.host_path}:{mount.task_path}" + (f":{options}" if options else ""))
     driver = spec.config.get("volume_driver")
+    if driver and not policy.volumes_enabled:
+        raise DriverError(f"volume_driver {driver!r} is not allowed on this node (plugin option volumes.enabled)")
     for volume in spec.config.get("volumes") or ():
         source, _, rest = volume.partition(":")
         if not rest:
@@ -433,13 +451,20 @@ def _host_path(source: str, spec: TaskSpec, policy: Policy) -> str:
         path = Path(os.path.normpath(spec.task_dir / source))
         if not path.is_relative_to(spec.alloc_dir):
             raise DriverError(f"volume source {source!r} leads out of the allocation's directory")
-        if not os.path.realpath(path).startswith(os.path.realpath(spec.alloc_dir)):
-            raise DriverError(f"volume source {source!r} is a link that leads out of the allocation's directory")
-        return str(path)
-    inside = Path(os.path.normpath(source)).is_relative_to(spec.alloc_dir)
-    if not inside and not policy.volumes_enabled:
+        return _held_inside(path, source, spec)
+    if policy.volumes_enabled:
+        return source
+    path = Path(os.path.normpath(source))
+    if not path.is_relative_to(spec.alloc_dir):
         raise DriverError(f"volume source {source!r} is not allowed on this node (plugin option volumes.enabled)")
-    return source
+    return _held_inside(path, source, spec)
+
+
+def _held_inside(path: Path, source: str, spec: TaskSpec) -> str:
+    """The path, if no link leads out of the allocation's directory: tasks can make links there."""
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(spec.alloc_dir)):
+        raise DriverError(f"volume source {source!r} is a link that leads out of the allocation's directory")
+    return str(path)
 
 
 def _mount(block: Mapping[str, Any], spec: TaskSpec, policy: Policy) -> dict[str, Any]:
@@ -460,6 +485,11 @@ def _mount(block: Mapping[str, Any], spec: TaskSpec, policy: Policy) -> dict[str
         options = merged(block.get("volume_options"))
         volume: dict[str, Any] = {"NoCopy": bool(options.get("no_copy")), "Labels": _strings(options.get("labels"))}
         driver = merged(options.get("driver_config"))
+        if driver and not policy.volumes_enabled:
+            raise DriverError(
+                f"the driver_config of the mount at {block['target']!r} is not allowed on this node"
+                " (plugin option volumes.enabled)"
+            )
         if driver:
             volume["DriverConfig"] = {"Name": driver.get("name") or "local", "Options": _strings(driver.get("options"))}
         mount["VolumeOptions"] = volume

@@ -42,7 +42,10 @@ ENGINE_GONE = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, Connec
 
 def create(context: DriverContext) -> DockerDriver:
     """The factory that the driver registry knows. Raises `DriverError` for a wrong plugin config."""
-    return DockerDriver(context.config, node_id=context.node_id)
+    driver = DockerDriver(context.config, node_id=context.node_id)
+    for key in rules.without_effect(context.config):
+        log.warning("the option %s of the docker plugin has no effect here", key)
+    return driver
 
 
 class DockerDriver:

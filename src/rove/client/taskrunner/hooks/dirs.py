@@ -20,7 +20,10 @@ async def task_dirs(context: HookContext) -> None:
 
 
 def make_dirs(task_dir: Path, owner: tuple[int, int] | None) -> None:
-    """Make a task's directories. A name that is taken by something else than a directory raises OSError."""
+    """Make a task's directories. A name that is taken by something else than a directory raises OSError.
+
+    owner: gets what is the owner's alone, also where it is there already: the allocation's set-up knows no owner.
+    """
     for name, mode in TASK_DIRS:
         path = task_dir / name
         try:
@@ -28,8 +31,8 @@ def make_dirs(task_dir: Path, owner: tuple[int, int] | None) -> None:
         except FileExistsError:
             if path.is_symlink() or not path.is_dir():
                 raise
-            continue
-        path.chmod(mode)  # the umask does not apply to what tasks of any user need
+        else:
+            path.chmod(mode)  # the umask does not apply to what tasks of any user need
         if name in ("secrets", "private") and owner is not None and os.geteuid() == 0:
             os.chown(path, *owner, follow_symlinks=False)
 
