@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rove.agent.config import AgentConfig, with_port
+from rove.agent.config import AgentConfig, is_address, with_port
 from rove.agent.config_files import load_config, parse_config
 from rove.errors import BadRequestError
 
@@ -230,6 +230,13 @@ REFUSED = [
     ("client {\n cpu_total_compute = -1\n}", "client.cpu_total_compute: -1 is negative"),
     ('region = "eu', "a.hcl:1"),
     ("server {", "a.hcl:1"),
+    ('client {\n servers = ["http://h:4646"]\n}', 'client.servers: "http://h:4646" is no address: write host'),
+    ('client {\n servers = ["h:p"]\n}', '"h:p" is no address'),
+    ('client {\n servers = ["h:70000"]\n}', '"h:70000" is no address'),
+    ('client {\n servers = [""]\n}', '"" is no address'),
+    ('client {\n servers = ["a:b:c"]\n}', '"a:b:c" is no address'),
+    ('client {\n server_join {\n  retry_join = ["provider=aws tag=x"]\n }\n}', "client.server_join.retry_join"),
+    ('server {\n retry_join = ["h/x"]\n}', 'server.retry_join: "h/x" is no address'),
 ]  # fmt: skip
 
 
@@ -324,6 +331,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
 )
 def test_a_port_is_added_where_there_is_none(address: str, full: str) -> None:
     assert with_port(address, 1) == full
+    assert is_address(address)
 
 
 def test_secrets_are_in_no_repr(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ TUNING = {"AclConfig", "TlsConfig", "EtcdStore", "ConsulApiConfig", "UiConfig", 
 """Sections whose switch is refused or warned of as a whole, or which only dress the page."""
 HARMLESS = {"collection_interval_s", "in_memory_collection_interval_s", "in_memory_retention_period_s",
             "disable_hostname", "prometheus_metrics", "node_limit_for_feasibility_checks", "args", "retry_interval_s",
-            "retry_max", "sources", "warnings", "acl", "tls", "ui", "consul_api"}  # fmt: skip
-"""What cannot disappoint anybody: figures are always served, every node is looked at, dialling goes on for ever."""
+            "retry_max", "sources", "warnings", "acl", "tls", "ui", "consul_api", "encrypt"}  # fmt: skip
+"""What cannot disappoint anybody: figures are always served, every node is looked at, dialling goes on for ever.
+Encryption is refused."""
 
 
 def configuration(text: str) -> AgentConfig:
@@ -68,7 +69,32 @@ def test_what_does_nothing_is_named_as_it_is_written() -> None:
         "tls {\n http = true\n}",
         "tls {\n rpc = true\n}",
         "tls {\n verify_https_client = true\n}",
+        'server {\n encrypt = "s3cret"\n}',
+        "server {\n enabled = true\n bootstrap_expect = 3\n}",
+        'server {\n enabled = true\n retry_join = ["b"]\n}',
+        'server {\n enabled = true\n start_join = ["b"]\n}',
+        'server {\n enabled = true\n server_join {\n retry_join = ["b"]\n }\n}',
     ],
 )
 def test_safety_that_is_not_there_is_not_passed_over(text: str) -> None:
     assert "not built yet" in unsafe_to_ignore(configuration(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server {\n enabled = true\n bootstrap_expect = 1\n}",
+        'server {\n enabled = true\n encrypt = ""\n retry_join = []\n}',
+        "server {\n bootstrap_expect = 3\n}",
+        'client {\n enabled = true\n servers = ["a"]\n server_join {\n retry_join = ["b"]\n }\n}',
+        'server {\n enabled = true\n}\nclient {\n enabled = true\n server_join {\n retry_join = ["b"]\n }\n}',
+    ],
+)
+def test_one_server_and_nodes_that_name_it_are_well(text: str) -> None:
+    assert unsafe_to_ignore(configuration(text)) == ""
+
+
+def test_the_key_to_encrypt_with_is_in_no_repr() -> None:
+    config = configuration('server {\n encrypt = "s3cret"\n bootstrap_expect = 3\n}')
+    assert "s3cret" not in repr(config)
+    assert "bootstrap_expect=3" in repr(config)

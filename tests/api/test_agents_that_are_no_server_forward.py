@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -68,6 +69,12 @@ async def test_a_read_is_forwarded_with_its_query_and_token(edge: Any) -> None:
         assert said["path"] == "/v1/job/a%2Fb/summary?index=7&wait=1s"
         assert said["token"] == "t"
         assert said["hops"] == "1"
+
+
+async def test_a_compressed_body_arrives_as_what_it_says(edge: Any) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    response = await edge.put("/v1/jobs", data=gzip.compress(b'{"Job": {}}' * 100), headers=headers)
+    assert (await response.json())["body"] == '{"Job": {}}' * 100
 
 
 async def test_a_body_and_an_error_status_pass_through(edge: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from rove.api import AgentInfo, Backend
+from rove.api.metrics import Gauge, prometheus_text
 from rove.api.openapi import build
+from rove.api.replies import accepts_gzip
 from rove.api.table import ROUTES
 
 
@@ -126,3 +130,36 @@ async def test_configured_headers_are_sent_with_every_answer(serve: Any, node: A
     assert (
         "Access-Control-Allow-Origin" not in (await (await serve(Backend(client=node))).get("/v1/client/stats")).headers
     )
+
+
+def test_prometheus_is_told_every_digit() -> None:
+    gauges = [Gauge("a", 1_234_567), Gauge("b", 12345678.5), Gauge("c", 0.1), Gauge("d", 2**60), Gauge("e", 3.0)]
+    values = [line for line in prometheus_text(gauges).splitlines() if not line.startswith("#")]
+    assert values == ["a 1234567", "b 12345678.5", "c 0.1", "d 1152921504606846976", "e 3"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "is_taken"),
+    [
+        ("gzip", True),
+        ("deflate, gzip;q=0.5, br", True),
+        ("GZIP", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, identity", False),
+        ("identity", False),
+        ("", False),
+    ],
+)
+def test_gzip_is_for_those_who_take_it(offer: str, is_taken: bool) -> None:
+    assert accepts_gzip(make_mocked_request("GET", "/", {"Accept-Encoding": offer})) is is_taken
+
+
+async def test_the_log_of_a_server_that_is_not_this_one_is_not_found(serve: Any, server: Any) -> None:
+    async def lines(level: str, as_json: bool) -> AsyncIterator[bytes]:
+        yield b"one\n"
+
+    client = await serve(Backend(server=server, agent=AgentInfo(monitor=lines)))
+    for name in ("leader", "s1", "s1.global", ""):
+        response = await client.get(f"/v1/agent/monitor?plain=true&server_id={name}")
+        assert (response.status, await response.text()) == (200, "one\n")
+    assert (await client.get("/v1/agent/monitor?server_id=nope")).status == 404

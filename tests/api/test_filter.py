@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rove.api import filter as filter_module
 from rove.api.filter import parse_filter
 from rove.errors import BadRequestError
 from rove.structs.job import Job, JobStatus, Service, Task, TaskGroup
@@ -65,6 +66,8 @@ JOB = Job(
         'any Meta as k, v { k == team and v contains "ments" }',
         "any Meta as k { k == team }",
         "TaskGroups.0.Name == api",
+        f'Datacenters["{"9" * 5000}"] is empty',
+        "Datacenters.0 == dc1",
         "all Affinities as a { a.Weight == 9 }",
     ],
 )
@@ -128,7 +131,16 @@ def test_a_bad_expression_is_refused_with_the_words_clients_look_for(text: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["Nope == 1", "ID.x == 1", "Priority is empty", "Priority contains 7", "Priority == x"]
+    "text",
+    [
+        "Nope == 1",
+        "ID.x == 1",
+        "Priority is empty",
+        "Priority contains 7",
+        "Priority == x",
+        "Stop == maybe",
+        'Datacenters["²"] is empty',
+    ],
 )
 def test_a_field_that_does_not_fit_is_refused_when_it_is_met(text: str) -> None:
     with pytest.raises(BadRequestError):
@@ -138,3 +150,32 @@ def test_a_field_that_does_not_fit_is_refused_when_it_is_met(text: str) -> None:
 def test_a_pattern_that_makes_backtracking_matchers_hang_is_answered_at_once() -> None:
     node = Node(id="a" * 5000 + "!")
     assert parse_filter('ID matches "^(a+)+$"')(node) is False
+
+
+def nested(depth: int) -> str:
+    return "any Datacenters as a { " * depth + "a == none" + " }" * depth
+
+
+def test_quantifiers_inside_one_another_are_limited() -> None:
+    assert parse_filter(nested(4))(JOB) is False
+    assert parse_filter(" or ".join([nested(4)] * 3))(JOB) is False
+    with pytest.raises(BadRequestError, match="inside one another"):
+        parse_filter(nested(5))
+
+
+def test_the_work_of_a_filter_is_limited_over_all_items_and_anew_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(filter_module, "MAX_WORK", 100)
+    wanted = parse_filter(nested(4))  # two datacenters: 2 + 4 + 8 + 16 comparisons a job
+    for _ in range(3):
+        assert wanted(JOB) is False
+    with pytest.raises(BadRequestError, match="more than 100 comparisons"):
+        wanted(JOB)
+    assert parse_filter(nested(4))(JOB) is False
+
+
+def test_every_comparison_inside_a_quantifier_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter_module, "MAX_WORK", 100)
+    with pytest.raises(BadRequestError, match="comparisons"):
+        parse_filter("all Datacenters as a { " + " and ".join(["a != none"] * 60) + " }")(JOB)

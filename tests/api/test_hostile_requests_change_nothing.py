@@ -155,3 +155,20 @@ async def test_a_foreign_page_cannot_register(http: Any, job: Any, origin: str) 
     response = await http.post("/v1/jobs", json={"Job": job()}, headers={"Origin": origin})
     assert response.status == 403
     assert await (await http.get("/v1/jobs", headers={"Origin": origin})).json() == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_body_whose_compression_is_damaged_is_refused(
+    http: Any, coding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    async with http.session.put(http.make_url("/v1/jobs"), data=b"\x1f\x8b no such thing", headers=headers) as response:
+        assert response.status == 400
+        assert "the request body cannot be read" in await response.text()
+    assert (await http.get("/v1/jobs")).status == 200
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("query", ["wait=abc", "wait=-1s", "index=0&wait=abc"])
+async def test_a_wait_that_is_no_duration_is_refused_without_an_index_too(http: Any, query: str) -> None:
+    assert (await http.get(f"/v1/jobs?{query}")).status == 400

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from rove.api.filter import Filter
 from rove.server.state import PutNode
 from rove.testing.builders import a_node
 
@@ -183,6 +185,45 @@ async def test_pages_cover_the_list_once_in_both_directions(http: Any, job: Any)
             if not token:
                 break
         assert seen == (names if reverse == "false" else names[::-1])
+
+
+@pytest.mark.parametrize("reverse", ["false", "true"])
+async def test_pages_cover_a_list_of_ids_with_any_signs_once(http: Any, job: Any, reverse: str) -> None:
+    names = ["%40", "50%", "@b", "a%25b", "a+b", "a.b", "a@b", "aäb", "b~c:d", "日本"]
+    for name in names:
+        await register(http, job(name))
+    seen, token = [], ""
+    for _ in names:
+        query = {"per_page": "1", "reverse": reverse, "next_token": token}
+        response = await http.get("/v1/jobs", params=query)
+        seen += [stub["ID"] for stub in await response.json()]
+        token = response.headers.get("X-Nomad-NextToken", "")
+    assert seen == sorted(names, reverse=reverse == "true")
+    assert token == ""
+
+
+@pytest.mark.parametrize("name", ["50%", "a@b", "a+b", "aäb", "a%zz"])
+async def test_an_id_as_it_is_will_do_as_a_page_token(http: Any, job: Any, name: str) -> None:
+    for each in ("$", name, "zz"):
+        await register(http, job(each))
+    response = await http.get("/v1/jobs", params={"per_page": "1", "next_token": f"default.{name}"})
+    assert [stub["ID"] for stub in await response.json()] == [name]
+
+
+async def test_a_filter_is_worked_at_in_a_thread(http: Any, job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await register(http, job("a"))
+    threads: list[int] = []
+    evaluate = Filter.__call__
+
+    def watched(self: Filter, item: Any) -> bool:
+        threads.append(threading.get_ident())
+        return evaluate(self, item)
+
+    monkeypatch.setattr(Filter, "__call__", watched)
+    response = await http.get("/v1/jobs", params={"filter": "ID == a"})
+    assert [stub["ID"] for stub in await response.json()] == ["a"]
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_a_filter_keeps_what_it_says_and_pages_count_only_that(http: Any, job: Any) -> None:

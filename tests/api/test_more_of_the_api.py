@@ -98,6 +98,21 @@ async def test_what_is_absent_is_said_in_a_way_clients_take(http: Any, path: str
     assert text in await response.text()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("GET", "operator/snapshot", "sqlite3 state.db"),
+        ("PUT", "operator/snapshot", "server/state.db"),
+        ("PUT", "var/some/path", "variables are planned and not built yet"),
+        ("DELETE", "var/some/path", "not built yet"),
+    ],
+)
+async def test_what_is_not_built_says_so(http: Any, method: str, path: str, text: str) -> None:
+    response = await http.request(method, f"/v1/{path}", json={})
+    assert response.status == 501
+    assert text in await response.text()
+
+
 async def test_a_long_list_is_made_in_pieces_and_whole(http: Any, server: Any, job: Any) -> None:
     import msgspec
 

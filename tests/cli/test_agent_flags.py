@@ -55,6 +55,10 @@ def test_configuration_is_checked_without_an_agent(rove: Any, tmp_path: Path) ->
     result = rove("config", "validate", str(file))
     assert result.code == 0
     assert "vault has no effect" in result.err
+    file.write_text('data_dir = "/d"\nserver {\n enabled = true\n bootstrap_expect = 3\n}')
+    result = rove("config", "validate", str(file))
+    assert result.code == 1
+    assert "each would be a cluster of its own" in result.err
     file.write_text("server {")
     assert rove("config", "validate", str(file)).code == 1
 

@@ -189,6 +189,14 @@ def test_a_snapshot_is_for_its_owner_only(agent: Any, answers: Any, rove: Any, t
     assert [path.name for path in tmp_path.iterdir()] == ["state.snap"]
 
 
+def test_a_snapshot_that_fails_leaves_nothing(agent: Any, answers: Any, rove: Any, tmp_path: Path) -> None:
+    agent.on("GET /v1/operator/snapshot", answers.Answer("snapshots are not built", 501))
+    result = rove("operator", "snapshot", "save", str(tmp_path / "state.snap"))
+    assert result.code == 1
+    assert "snapshots are not built" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_joining_that_fails_is_an_error(agent: Any, rove: Any) -> None:
     agent.on("PUT /v1/agent/join", {"num_joined": 0, "error": "no route"})
     result = rove("server", "join", "a")

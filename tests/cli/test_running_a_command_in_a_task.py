@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import signal
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -208,6 +209,28 @@ async def test_on_a_terminal_keys_go_through_as_they_are_typed(task: Task, rove_
         assert task.queries[0]["tty"] == "true"
     finally:
         os.close(main)
+
+
+async def test_ctrl_c_ends_it_without_a_word_of_python(task: Task, rove_command: list[str]) -> None:
+    connected = asyncio.Event()
+
+    async def serve(request: web.Request, socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps({"stdout": {"data": b64encode(b"ready").decode()}}))
+        connected.set()
+        await socket.receive()
+
+    task.serve = serve
+    process = await asyncio.create_subprocess_exec(
+        *rove_command, "alloc", "exec", "-i=false", "a1b2c3d4", "cat", stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, env={**os.environ, "ROVE_ADDR": task.address},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readexactly(5), 60) == b"ready"
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode != 0
+    assert b"Traceback" not in err
+    assert b"never retrieved" not in err
 
 
 ESCAPES = [

@@ -109,6 +109,13 @@ def test_detached_only_the_evaluation_is_named(accepting: Any, transcript: Any, 
     assert not [call for call in accepting.calls if "evaluation" in call.path]
 
 
+def test_no_page_is_named_while_there_is_none(accepting: Any, rove: Any, job_file: str) -> None:
+    result = rove("job", "run", "-ui", "-detach", job_file)
+    assert result.code == 0
+    assert "There is no web page yet" in result.out
+    assert "/ui/" not in result.out
+
+
 def test_everything_asked_for_is_sent(accepting: Any, rove: Any, job_file: str) -> None:
     flags = ["-detach", "-check-index=0", "-preserve-counts", "-eval-priority", "70", "-namespace", "prod"]
     result = rove("job", "run", *flags, job_file)
@@ -206,6 +213,19 @@ def test_a_valid_file_is_called_valid_with_and_without_an_agent(agent: Any, rove
     assert "checked on this machine" in offline.out
 
 
+def test_a_warning_that_both_sides_have_is_printed_once(agent: Any, rove: Any, job_file: str) -> None:
+    Path("odd.hcl").write_text(
+        Path("web.hcl").read_text().replace('job "web" {', 'job "web" {\n  all_at_once = true', 1)
+    )
+    offline = rove("job", "validate", "odd.hcl", env={"ROVE_ADDR": "http://127.0.0.1:1"})
+    warnings = [line.removeprefix("warning: ") for line in offline.err.splitlines()]
+    assert warnings
+    text = "\n".join([f"{len(warnings) + 1} warnings:", "", *(f"* {each}" for each in warnings), "* the servers' own"])
+    agent.on("PUT /v1/validate/job", {"ValidationErrors": None, "Warnings": text})
+    said = rove("job", "validate", "odd.hcl").err
+    assert said == offline.err + "warning: the servers' own\n"
+
+
 def test_what_only_the_servers_know_is_reported_too(agent: Any, rove: Any, job_file: str) -> None:
     agent.on("PUT /v1/validate/job", {"ValidationErrors": ["namespace prod does not exist"], "Error": "x"})
     result = rove("job", "validate", "web.hcl")
@@ -222,7 +242,8 @@ def test_a_job_without_a_task_is_not_valid(agent: Any, rove: Any, job_file: str)
 
 def test_an_example_is_written_once(rove: Any, job_file: str) -> None:
     assert rove("job", "init").code == 0
-    assert "job" in Path("example.nomad.hcl").read_text()
+    assert "rove job run example.nomad.hcl" in Path("example.nomad.hcl").read_text()
+    assert "hello.nomad.hcl" not in Path("example.nomad.hcl").read_text()
     again = rove("init")
     assert again.code == 1
     assert "there is such a file already" in again.err

@@ -327,8 +327,8 @@ class Agent:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await runner.setup()
         self._runners.append(runner)
-        if name == "http" and runner.server is not None:
-            Admission.guard(runner.server, self.config.limits.http_max_conns_per_client)
+        if runner.server is not None:
+            Admission.guard(runner.server, self.config.limits.http_max_conns_per_client if name == "http" else 0)
         try:
             await web.TCPSite(runner, host, port, backlog=1024).start()
         except OSError as error:

@@ -7,6 +7,7 @@ and ``job_max_source_size_bytes`` is written ``job_max_source_size = "1M"``. Rea
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Any
 
 import msgspec
@@ -126,6 +127,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
 
     enabled: bool = False
     bootstrap_expect: int = 1
+    encrypt: str = ""
+    """A key for what agents say to each other. Not built: an agent that is given one does not start."""
     authoritative_region: str = ""
     data_dir: str = ""
     num_schedulers: int = 0
@@ -164,6 +167,10 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     oidc_issuer: str = ""
     deploy_query_rate_limit: float = 100.0
     store: StoreConfig = StoreConfig()
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "encrypt")
+        return f"ServerConfig({', '.join(shown)})"
 
 
 class Reserved(Section, frozen=True, kw_only=True):
@@ -473,3 +480,17 @@ def with_port(address: str, port: int) -> str:
     if address.count(":") > 1:
         return f"[{address}]:{port}"
     return address if ":" in address else f"{address}:{port}"
+
+
+def is_address(address: str) -> bool:
+    """True for ``host`` and ``host:port``, with IPv6 addresses bare or in brackets."""
+    host, _, port = with_port(address, 1).rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65535):
+        return False
+    if host.startswith("["):
+        try:
+            ipaddress.IPv6Address(host.strip("[]"))
+        except ValueError:
+            return False
+        return True
+    return bool(host) and host.isprintable() and not set(host) & set(" /\\@?#[]")

@@ -24,7 +24,7 @@ IGNORED: dict[str, frozenset[str]] = {
     }),
     "server": frozenset({
         "raft_protocol", "raft_multiplier", "raft_snapshot_threshold", "raft_snapshot_interval",
-        "raft_trailing_logs", "raft_logstore", "raft_boltdb", "encrypt", "license_path", "license_env",
+        "raft_trailing_logs", "raft_logstore", "raft_boltdb", "license_path", "license_env",
         "non_voting_server", "redundancy_zone", "upgrade_version", "protocol_version",
         "plan_apply_pipeline", "client_introduction", "start_timeout", "csi_volume_claim_gc_interval",
         "csi_volume_claim_gc_threshold", "csi_plugin_gc_threshold", "acl_token_gc_interval",

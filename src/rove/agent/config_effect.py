@@ -54,13 +54,22 @@ def without_effect(config: AgentConfig) -> list[str]:
 def unsafe_to_ignore(config: AgentConfig) -> str:
     """What the configuration wants for safety's sake and this version does not have; "" if nothing.
 
-    An agent that is told to ask for tokens or to encrypt must not run without either.
+    An agent that is told to ask for tokens or to encrypt must not run without either, and one that is told of other
+    servers must not become a cluster of its own beside theirs.
     """
     if config.acl.enabled:
         return "acl { enabled = true }: access control is planned and not built yet, so everybody could do everything"
     tls = config.tls
     if tls.http or tls.rpc or tls.verify_https_client or tls.verify_server_hostname:
         return "tls: encryption is planned and not built yet, so connections would be open"
+    if config.server.encrypt:
+        return "server.encrypt: encryption is planned and not built yet, so what agents say would be in the clear"
+    if config.server.enabled:
+        alone = "several servers are planned and not built yet, so each would be a cluster of its own"
+        if config.server.bootstrap_expect > 1:
+            return f"server.bootstrap_expect = {config.server.bootstrap_expect}: {alone}"
+        if config.join_addresses():
+            return f"retry_join or start_join of a server ({', '.join(config.join_addresses())}): {alone}"
     return ""
 
 

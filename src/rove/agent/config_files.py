@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rove.agent.config import AgentConfig
+from rove.agent.config import AgentConfig, is_address
 from rove.agent.config_decode import decode_config, problems_error
 from rove.agent.config_tree import Setting, Table, from_dict
 from rove.errors import BadRequestError
@@ -173,6 +173,7 @@ def check_config(config: AgentConfig, *, complete: bool) -> list[str]:
     return [
         *_check_names(config),
         *_check_numbers(config),
+        *_check_addresses(config),
         *(_check_complete(config) if complete else ()),
     ]
 
@@ -220,6 +221,23 @@ def _check_numbers(config: AgentConfig) -> Iterable[str]:
     ):
         if amount < 0:
             yield f"{label}: {amount} is negative"
+
+
+def _check_addresses(config: AgentConfig) -> Iterable[str]:
+    """Nobody would notice: an agent dials an address that cannot be one for ever."""
+    client, server = config.client, config.server
+    for label, addresses in (
+        ("client.servers", client.servers),
+        ("client.server_join.retry_join", client.server_join.retry_join),
+        ("client.server_join.start_join", client.server_join.start_join),
+        ("server.server_join.retry_join", server.server_join.retry_join),
+        ("server.server_join.start_join", server.server_join.start_join),
+        ("server.retry_join", server.retry_join),
+        ("server.start_join", server.start_join),
+    ):
+        for address in addresses:
+            if not is_address(address):
+                yield f'{label}: "{address}" is no address: write host or host:port, as in "192.0.2.10:4647"'
 
 
 def _check_complete(config: AgentConfig) -> Iterable[str]:

@@ -34,6 +34,27 @@ async def enterprise(call: Call) -> Reply:
     raise RoveError("feature.absent", "Rove has no such feature", status=501)
 
 
+async def no_snapshot(call: Call) -> Reply:
+    """The state is one file, which is copied where it lies."""
+    raise RoveError(
+        "operator.no_snapshot",
+        "snapshots over the API are not built",
+        "the state of a server is one file, server/state.db below its data_dir",
+        'copy it on the server, also while the agent runs: sqlite3 state.db ".backup copy.db"',
+        status=501,
+    )
+
+
+async def no_variables(call: Call) -> Reply:
+    """Variables cannot be written."""
+    raise RoveError(
+        "var.not_built",
+        "variables are planned and not built yet",
+        fix='give values to a job file with -var, or to a task with its "env" stanza',
+        status=501,
+    )
+
+
 async def acl_disabled(call: Call) -> Reply:
     """Access control is off."""
     raise BadRequestError("acl.disabled", "ACL support disabled")
@@ -88,6 +109,8 @@ ROUTES = (
         "/v1/recommendation/{name}",
     ),
     *_all(acl_disabled, "Access control is off", EVERY, "/v1/acl/{rest}"),
+    *_all(no_snapshot, "Not built", EVERY, "/v1/operator/snapshot"),
+    *_all(no_variables, "Not built", (*WRITE, "DELETE"), "/v1/var/{path}"),
     *_all(no_license, "No licence is needed", READ, "/v1/operator/license"),
     *_all(enterprise, "Of another edition", WRITE, "/v1/operator/license", "/v1/operator/utilization"),
 )

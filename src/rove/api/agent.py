@@ -96,6 +96,7 @@ async def monitor(call: Call) -> web.StreamResponse:
             "agent.log_level", f"log_level={shown(level)} is no level", fix="use " + ", ".join(sorted(LEVELS))
         )
     as_json, is_plain = call.flag("log_json"), call.flag("plain")
+    _check_server(call, call.query.get("server_id", ""))
     node_id = call.query.get("node_id", "")
     if node_id and (call.client is None or call.client.node_id != node_id):
         return await _node_monitor(call, node_id, MonitorRequest(log_level=level, log_json=as_json), is_plain)
@@ -103,6 +104,14 @@ async def monitor(call: Call) -> web.StreamResponse:
     if source is None:
         raise NotFoundError("agent.no_monitor", "this agent keeps no log to follow")
     return await stream_log(call, source(level.lower(), as_json), is_plain)
+
+
+def _check_server(call: Call, server_id: str) -> None:
+    """Refuse the name of a server that is not this one: its log is not here."""
+    server = call.backend.server
+    if not server_id or (server is not None and server_id in {"leader", server.name, f"{server.name}.{server.region}"}):
+        return
+    raise unknown("server", server_id)
 
 
 async def _node_monitor(call: Call, node_id: str, request: MonitorRequest, is_plain: bool) -> web.StreamResponse:

@@ -77,6 +77,10 @@ class Service:
         if STREAMING in request and request.transport is not None:
             request.transport.abort()
             raise ConnectionResetError("the stream broke off")
+        if request.content.exception() is not None:
+            # The body could not be read, so nobody knows where the next request begins.
+            request.content.feed_eof()
+            response.force_close()
         response.headers.update(self.backend.response_headers)
         return response
 

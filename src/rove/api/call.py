@@ -133,6 +133,9 @@ class Call:
                 return await self.request.read()
         except web.HTTPRequestEntityTooLarge:
             raise _too_large(limit) from None
+        except web.RequestPayloadError:
+            why = "it is not in the Content-Encoding that its header names, or it breaks off"
+            raise BadRequestError("request.payload", "the request body cannot be read", why) from None
         except TimeoutError:
             raise RoveError("request.slow", "the request body did not arrive in time", status=408) from None
 

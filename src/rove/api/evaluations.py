@@ -130,7 +130,10 @@ async def delete(call: Call) -> Reply:
         )
     if body.filter:
         wanted = parse_filter(body.filter)
-        ids = tuple(item.id for item in snapshot.evaluations("", call.list_namespace) if wanted(item))
+        namespace = call.list_namespace
+        ids = await asyncio.to_thread(
+            lambda: tuple(item.id for item in snapshot.evaluations("", namespace) if wanted(item))
+        )
     else:
         ids = tuple(body.eval_ids)
         for eval_id in ids:

@@ -3,7 +3,7 @@
 The language is go-bexpr's, as its documentation describes it: ``==  !=  in  not in  contains  not contains
 is empty  is not empty  matches  not matches``, ``and  or  not``, parentheses, selectors such as ``A.B``,
 ``Meta["k"]`` and ``"/A/B"``, and ``any X as v { ... }`` and ``all X as k, v { ... }``. Hostile text is expected:
-length, depth and number of terms are limited, and regular expressions run in linear time (RE2).
+length, depth, number of terms and work are limited, and regular expressions run in linear time (RE2).
 """
 
 from __future__ import annotations
@@ -22,8 +22,35 @@ MAX_LENGTH = 8192
 MAX_DEPTH = 64
 MAX_TERMS = 512
 MAX_REGEX = 1024
+MAX_QUANTIFIERS = 4
+"""`any` and `all` inside one another."""
+MAX_WORK = 1_000_000
+"""Comparisons inside `any` and `all` in one request: these multiply, while all else grows with the list."""
+MAX_INDEX_DIGITS = 9
+TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
-Scope = Mapping[str, Any]
+
+class Work:
+    """What evaluating a filter may still cost."""
+
+    def __init__(self) -> None:
+        self._left = MAX_WORK
+
+    def spend(self, comparisons: int) -> None:
+        """Count some. Raises `BadRequestError` once it is too much."""
+        self._left -= comparisons
+        if self._left < 0:
+            raise filter_error(f"`any` and `all` in it need more than {MAX_WORK} comparisons")
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """What the names of the quantifiers around an expression stand for, and the work that is left."""
+
+    names: Mapping[str, Any]
+    work: Work
+
+
 Node = Callable[[Any, Scope], bool]
 Selector = Callable[[Any, Scope], Any]
 
@@ -47,25 +74,30 @@ _KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "is", "empty", "mat
 
 
 class Filter:
-    """A parsed expression; call it with an item to learn whether the item is wanted."""
+    """An expression for one request; call it with an item to learn whether the item is wanted."""
 
     def __init__(self, root: Node) -> None:
         self._root = root
+        self._scope = Scope({}, Work())
 
     def __call__(self, item: Any) -> bool:
-        """True if the item matches. Raises `BadRequestError` if a selector names no field of the item."""
-        return self._root(item, {})
+        """True if the item matches. Raises `BadRequestError` for a field it does not have and for too much work."""
+        return self._root(item, self._scope)
+
+
+def parse_filter(text: str) -> Filter:
+    """Parse an expression. Raises `BadRequestError` that says where it went wrong."""
+    return Filter(_parse(text))
 
 
 @functools.lru_cache(maxsize=256)
-def parse_filter(text: str) -> Filter:
-    """Parse an expression. Raises `BadRequestError` that says where it went wrong."""
+def _parse(text: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise filter_error(f"the expression is longer than {MAX_LENGTH} characters")
     parser = _Parser(_tokens(text), text)
     root = parser.expression(0)
     parser.expect_end()
-    return Filter(root)
+    return root
 
 
 def filter_error(why: str) -> BadRequestError:
@@ -112,6 +144,7 @@ class _Parser:
         self._text = text
         self._at = 0
         self._terms = 0
+        self._quantifiers = 0
 
     def expression(self, depth: int) -> Node:
         """a or b or c"""
@@ -154,9 +187,14 @@ class _Parser:
         if self._take("op", ","):
             names.append(self._expect("word"))
         self._expect("op", "{")
+        self._quantifiers += 1
+        if self._quantifiers > MAX_QUANTIFIERS:
+            raise filter_error(f"more than {MAX_QUANTIFIERS} of `any` and `all` inside one another")
+        before = self._terms
         inner = self.expression(depth + 1)
+        self._quantifiers -= 1
         self._expect("op", "}")
-        return _quantify(any if token.text == "any" else all, selector, names, inner)
+        return _quantify(any if token.text == "any" else all, selector, names, inner, self._terms - before)
 
     def _comparison(self) -> Node:
         self._terms += 1
@@ -260,8 +298,8 @@ class _Parser:
 
 def _path(names: list[str]) -> Selector:
     def select(item: Any, scope: Scope) -> Any:
-        if names[0] in scope:
-            value, rest = scope[names[0]], names[1:]
+        if names[0] in scope.names:
+            value, rest = scope.names[names[0]], names[1:]
         else:
             value, rest = item, names
         for name in rest:
@@ -281,7 +319,9 @@ def _get(value: Any, name: str) -> Any:
         return getattr(value, attribute)
     if isinstance(value, Mapping):
         return value.get(name, MISSING)
-    if isinstance(value, (list, tuple)) and name.isdigit():
+    if isinstance(value, (list, tuple)) and name.isascii() and name.isdigit():
+        if len(name) > MAX_INDEX_DIGITS:
+            return MISSING
         return value[int(name)] if int(name) < len(value) else MISSING
     if value is None or value is MISSING:
         return MISSING
@@ -308,7 +348,9 @@ def _is_equal(value: Any, text: str) -> bool:
     if isinstance(value, str):
         return value == text
     if isinstance(value, bool):
-        return value == (text in {"1", "t", "T", "true", "True", "TRUE"})
+        if text not in TRUE and text not in FALSE:
+            raise filter_error(f"{text[:64]!r} is neither true nor false")
+        return value == (text in TRUE)
     if isinstance(value, (int, float)):
         return value == _number(text)
     if isinstance(value, datetime):
@@ -379,12 +421,16 @@ def _regex(pattern: str) -> Callable[[str], bool]:
     return lambda value: compiled.search(value) is not None
 
 
-def _quantify(fold: Callable[[Any], bool], selector: Selector, names: list[str], inner: Node) -> Node:
+def _quantify(fold: Callable[[Any], bool], selector: Selector, names: list[str], inner: Node, cost: int) -> Node:
     def test(item: Any, scope: Scope) -> bool:
         value = selector(item, scope)
         if value is None or value is MISSING:
             return fold(())
-        return fold(inner(item, {**scope, **bound}) for bound in _bindings(value, names))
+        return fold(step(item, scope, bound) for bound in _bindings(value, names))
+
+    def step(item: Any, scope: Scope, bound: dict[str, Any]) -> bool:
+        scope.work.spend(cost)
+        return inner(item, Scope({**scope.names, **bound}, scope.work))
 
     return test
 

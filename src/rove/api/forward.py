@@ -113,7 +113,9 @@ class Forwarder:
         body = request.content if request.body_exists else None
         url = URL(f"http://{address}{request.rel_url.raw_path_qs}", encoded=True)
         headers = onward_headers(request)
-        if request.content_length is not None:
+        # A packed body was unpacked when it came in, so its length is no longer the one that was told.
+        was_packed = headers.popall("Content-Encoding", None) is not None
+        if request.content_length is not None and not was_packed:
             headers["Content-Length"] = str(request.content_length)
         try:
             upstream = await self._http().request(

@@ -82,10 +82,14 @@ def prometheus_text(gauges: Iterable[Gauge]) -> str:
     for gauge in gauges:
         name = _UNSAFE.sub("_", gauge.name)
         labels = ",".join(f'{_UNSAFE.sub("_", key)}="{_escape(value)}"' for key, value in gauge.labels.items())
-        families.setdefault(name, []).append(
-            f"{name}{{{labels}}} {gauge.value:g}" if labels else f"{name} {gauge.value:g}"
-        )
+        value = _number(gauge.value)
+        families.setdefault(name, []).append(f"{name}{{{labels}}} {value}" if labels else f"{name} {value}")
     return "".join(f"# TYPE {name} gauge\n" + "\n".join(lines) + "\n" for name, lines in families.items())
+
+
+def _number(value: float) -> str:
+    """All digits: a counter that is cut to six of them seems to stand still, then to jump."""
+    return str(int(value)) if value == value // 1 else repr(float(value))
 
 
 def _escape(value: str) -> str:

@@ -13,7 +13,7 @@ from rove.errors import BadRequestError
 from .backend import Snapshot, WatchKey
 from .call import Call, Reply
 from .filter import parse_filter
-from .replies import to_json
+from .replies import from_header, to_json
 
 T = TypeVar("T")
 SLICE_S = 10.0
@@ -34,6 +34,7 @@ async def snapshot_after(call: Call, keys: Sequence[WatchKey]) -> tuple[Any, int
     """
     if call.query:
         call.flag("stale")  # every read is of the newest state; only the spelling is checked
+        _ = call.wait_ns  # likewise where there is no index to wait for
         if after := call.wait_index:
             await _wait(call, keys, after)
     snapshot = call.store.snapshot()
@@ -79,7 +80,9 @@ async def read_page(
         return render(call, lambda: items(snapshot), lambda item: shape(snapshot, item), order, is_ordered)
 
     is_long = tuple(keys) in call.backend.long_lists or (is_ordered and snapshot.alloc_count() >= LONG_LIST)
-    body, token, count = await asyncio.to_thread(make) if is_long else make()
+    # How much work a filter is does not show in the length of the list.
+    in_thread = is_long or bool(call.query.get("filter"))
+    body, token, count = await asyncio.to_thread(make) if in_thread else make()
     _remember_length(call, tuple(keys), count)
     return Reply(body, index, token)
 
@@ -137,7 +140,7 @@ def page(
     elif reverse:
         wanted = list(items)[::-1]
     if token := call.query.get("next_token", ""):
-        wanted = _from_token(wanted, token, order, reverse)
+        wanted = _from_token(wanted, from_header(token), order, reverse)
     if text := call.query.get("filter", ""):
         wanted = filter(parse_filter(text), wanted)
     size = call.uint("per_page", limit=MAX_PAGE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from aiohttp import web
@@ -23,6 +24,7 @@ FIXED_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
 }
 STREAMING = web.RequestKey("streaming", bool)
+_NO_WEIGHT = re.compile(r"q\s*=\s*0(\.0*)?", re.IGNORECASE)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,7 +38,7 @@ async def respond(call: Call, reply: Reply) -> web.Response:
             server = call.backend.server
             headers["X-Nomad-KnownLeader"] = "true" if server is None or server.leader_address else "false"
     if reply.next_token:
-        headers["X-Nomad-NextToken"] = quote(reply.next_token, safe="/:.~-_ ")
+        headers["X-Nomad-NextToken"] = to_header(reply.next_token)
     body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
     if call.query and call.query.get("pretty", "0") != "0":
         body = msgspec.json.format(body, indent=4)
@@ -45,6 +47,20 @@ async def respond(call: Call, reply: Reply) -> web.Response:
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"
     return web.Response(body=body, status=reply.status, headers=headers)
+
+
+def to_header(token: str) -> str:
+    """A page token as a header can hold it: ids may have signs in them that a header may not."""
+    return quote(token, safe="/:.~-_")
+
+
+def from_header(token: str) -> str:
+    """The page token of what a client sent back: what the header held, or an id as it is, written by hand.
+
+    It came from the header if and only if quoting gives it again, so both forms of "50%" and "a@b" are understood.
+    """
+    plain = unquote(token)
+    return plain if to_header(plain) == token else token
 
 
 async def start_stream(call: Call, content_type: str) -> web.StreamResponse:
@@ -73,7 +89,11 @@ def error_response(error: RoveError) -> web.Response:
 
 def accepts_gzip(request: web.Request) -> bool:
     """True if the client takes gzip."""
-    return "gzip" in request.headers.get("Accept-Encoding", "")
+    for offer in request.headers.get("Accept-Encoding", "").split(","):
+        coding, _, weight = offer.partition(";")
+        if coding.strip().lower() in {"gzip", "x-gzip"}:
+            return _NO_WEIGHT.fullmatch(weight.strip()) is None
+    return False
 
 
 def gzip(body: bytes) -> bytes:

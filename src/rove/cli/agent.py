@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @option("--retry-interval", help="Time between tries.")
 @option("--retry-max", type=int, help="How many tries; 0 means no limit.")
 @option("--rejoin/--no-rejoin", default=None, help="Rejoin after having left.")
-@option("--encrypt", help="Accepted for Nomad's sake.")
+@option("--encrypt", help="Not built yet: the agent does not start.")
 @option("--plugin-dir", help="Where drivers from outside are found.")
 @option("--log-level", help="TRACE, DEBUG, INFO, WARN, ERROR or OFF.")
 @switch("--log-json", "Write the log as JSON lines.")

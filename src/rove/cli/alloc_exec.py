@@ -87,13 +87,14 @@ async def _run(app: App, alloc_id: str, words: list[str], task: str, tty: bool, 
             execute(client, alloc_id, words, task=task, tty=tty, inputs=_drained(inputs), output=_write)
         )
         hanging_up = asyncio.ensure_future(hung_up.wait())
-        await asyncio.wait({running, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
+        try:
+            await asyncio.wait({running, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else EXIT_ESCAPED
+        finally:
+            # Also on Ctrl-C, and before the client closes: the connection would break under the command.
+            running.cancel()
             hanging_up.cancel()
-            return running.result()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return EXIT_ESCAPED
+            await asyncio.gather(running, hanging_up, return_exceptions=True)
 
 
 def _offer(inputs: asyncio.Queue[Any], item: Any) -> None:

@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 @switch("--policy-override", "Accepted for Nomad's sake; there are no policies to override.")
 @option("--vault-namespace", help="Kept with the job.")
 @option("--consul-namespace", help="Kept with the job.")
-@option("--ui", "open_page", is_flag=True, help="Print the address of the job's page.")
+@option("--ui", "open_page", is_flag=True, help="Accepted for Nomad's sake; there is no web page yet.")
 @switch("--verbose", "Print whole ids.")
 def run(
     path: str, as_json: bool, variables: tuple[str, ...], var_files: tuple[str, ...], strict: str, detach: bool,
@@ -64,7 +64,7 @@ def run(
     warn(reply.get("Warnings"))
     app.in_namespace(str(job.get("Namespace") or app.settings().namespace or "default"))
     if open_page:
-        click.echo(f"Its page: {app.settings().address}/ui/jobs/{job['ID']}@{job.get('Namespace') or 'default'}")
+        click.echo(f"There is no web page yet: `rove job status {job['ID']}` shows the job.")
     try:
         code = _after(app, job, str(reply.get("EvalID") or ""), detach, verbose)
     except KeyboardInterrupt:

@@ -48,7 +48,9 @@ def validate(
                 "job.invalid", f'job "{file.api.get("ID")}" is not valid', "\n".join(f"* {each}" for each in errors)
             )
         if answer.get("Warnings"):
-            warnings += [line for line in str(answer["Warnings"]).splitlines() if line not in warnings]
+            told = {line.strip() for warning in warnings for line in warning.splitlines()}
+            lines = str(answer["Warnings"]).splitlines()
+            warnings += [line for line in lines if line.strip().removeprefix("* ") not in told]
     warn(warnings)
     suffix = "" if answer is not None else " (checked on this machine; no agent was asked)"
     click.echo(f"The job is valid{suffix}")

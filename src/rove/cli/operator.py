@@ -123,9 +123,13 @@ def snapshot_save(path: str, stale: bool) -> None:
     part = target.with_name(f"{target.name}.part")
     total = 0
     with part.open("xb") as out:
-        part.chmod(0o600)
-        for piece in app.client().operator.snapshot():
-            total += out.write(piece)
+        try:
+            part.chmod(0o600)
+            for piece in app.client().operator.snapshot():
+                total += out.write(piece)
+        except BaseException:  # also Ctrl-C: half a state is of no use, and the next try wants the name
+            part.unlink()
+            raise
     part.rename(target)
     click.echo(f"Wrote {path}, {total} bytes")
 

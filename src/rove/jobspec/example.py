@@ -29,12 +29,12 @@ job "hello" {
 EXAMPLE_JOB = """\
 # A job says what should run; Rove decides where, starts it and keeps it running.
 #
-#   rove job plan hello.nomad.hcl    what would change
-#   rove job run hello.nomad.hcl     make it so
-#   rove job status hello            how it is doing
-#   rove job stop hello              take it away
+#   rove job plan example.nomad.hcl    what would change
+#   rove job run example.nomad.hcl     make it so
+#   rove job status hello              how it is doing
+#   rove job stop hello                take it away
 
-# Values that differ between places are variables: rove job run -var copies=4 hello.nomad.hcl
+# Values that differ between places are variables: rove job run -var copies=4 example.nomad.hcl
 variable "copies" {
   type        = number
   default     = 2
