@@ -64,6 +64,11 @@ def collides(port: AllocatedPort, others: Iterable[AllocatedPort]) -> bool:
     return any(other.value == port.value and same_address(other.host_ip, port.host_ip) for other in others)
 
 
+def is_taken(port: AllocatedPort, held: Iterable[AllocatedPort], node: Node) -> bool:
+    """True if the port is one of those held, or kept for the host, on its address of the node."""
+    return collides(port, held) or port.value in node.reserved_ports_on(port.host_ip)
+
+
 def cores_of(allocs: Iterable[Allocation]) -> set[int]:
     """Core ids that `allocs` hold alone."""
     return {
@@ -254,7 +259,7 @@ class Ledger:
         for alloc in self.view.allocs_of_node(detail.node.id):
             if alloc.id not in self.freed and alloc.id not in leaving:
                 held += ports_of(alloc.allocated_resources)
-        return any(collides(port, held) or port.value in detail.node.reserved_ports_on(port.host_ip) for port in ports)
+        return any(is_taken(port, held, detail.node) for port in ports)
 
     def _dynamic(self, detail: Detail, taken: set[int]) -> int | None:
         resources = detail.node.node_resources

@@ -16,7 +16,7 @@ from rove.structs.resources import AllocatedPort, AllocatedResources, ports_of, 
 
 from .decision import RESCHEDULED, UPDATING
 from .devices import Instance, devices_in_use, instances_of
-from .ledger import collides, cores_of
+from .ledger import collides, cores_of, is_taken
 from .view import Bools, Fleet, Floats, Ints, View
 
 EPSILON = 1e-6
@@ -222,7 +222,7 @@ def _details_fit(
         return True
     staying = [alloc for alloc in view.allocs_of_node(node.id) if alloc.id not in stopping]
     held = [port for alloc in staying for port in ports_of(alloc.allocated_resources)] if clash else []
-    if any(collides(port, held) or port.value in node.reserved_ports_on(port.host_ip) for port in clash):
+    if any(is_taken(port, held, node) for port in clash):
         return False
     return _own_fit(resources, devices_in_use(staying), cores_of(staying))
 
